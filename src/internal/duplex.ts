@@ -1,0 +1,72 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as NetAddress from "effect/net/NetAddress"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import type { Duplex } from "node:stream"
+
+const ignore = () => {}
+
+/** An error event without a listener ends the process; every stream we own has this one for as long as it lives. */
+export const guardErrors = <D extends Duplex>(duplex: D): D => duplex.on("error", ignore)
+
+/** How long what was written may take to reach the system when a connection is closed. */
+const linger = "2 seconds"
+
+const flushed = (duplex: Duplex) =>
+  Effect.callback<void>((resume) => {
+    const done = () => resume(Effect.void)
+    duplex.once("finish", done).once("close", done)
+    return Effect.sync(() => void duplex.off("finish", done).off("close", done))
+  })
+
+/**
+ * Closes a stream: what was written is handed to the system first, unless the scope was interrupted, which means that
+ * nobody wants it any more.
+ */
+export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (duplex.destroyed) return Effect.void
+    const destroy = Effect.sync(() => void duplex.destroy())
+    if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return destroy
+    if (!duplex.writableEnded) duplex.end()
+    return duplex.writableFinished
+      ? destroy
+      : flushed(duplex).pipe(Effect.timeoutOption(linger), Effect.andThen(destroy))
+  })
+
+/**
+ * Runs a step that opens things in a scope of its own, which becomes part of the caller's when the step succeeds and is
+ * closed at once when it fails: a refused handshake does not hold its socket until the caller's scope ends.
+ */
+export const scopedUnlessFailed = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Scope.Scope> | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const child = yield* Scope.fork(yield* Effect.scope)
+      const exit = yield* Effect.exit(restore(Scope.provide(effect, child)))
+      if (Exit.isFailure(exit)) yield* Scope.close(child, exit)
+      return yield* exit
+    })
+  )
+
+interface Addressed {
+  readonly localAddress?: string | undefined
+  readonly localPort?: number | undefined
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}
+
+/** The address of one end, where the stream knows it (`net.Socket` and whatever imitates its properties). */
+export const addressOf = (
+  duplex: Duplex & Addressed,
+  side: "local" | "remote"
+): Option.Option<NetAddress.SocketAddress> => {
+  const address = side === "local" ? duplex.localAddress : duplex.remoteAddress
+  const port = side === "local" ? duplex.localPort : duplex.remotePort
+  return address === undefined || port === undefined
+    ? Option.none()
+    : Option.getSuccess(NetAddress.inetAddressFromHostString(address, port))
+}

@@ -1,0 +1,104 @@
+/**
+ * The one way in: everything in this library that is connected to listens through a `Listener`.
+ *
+ * `Listener.layer` is the operating system's network; the test network gives another one.
+ *
+ * **Details**
+ *
+ * Connections are taken one at a time with `accept`. Node takes them from the kernel's backlog as they come; those that
+ * nobody has accepted yet wait, unread, up to `pending` of them, and further ones are closed.
+ *
+ * **Example** (Greeting one client)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Connection, Listener } from "hawser"
+ *
+ * const greetOne = Effect.scoped(Effect.gen(function*() {
+ *   const listener = yield* Listener.Listener
+ *   const { accept } = yield* listener.bind({ host: "127.0.0.1", port: 0 })
+ *   const connection = yield* Connection.fromDuplex(yield* accept)
+ *   yield* connection.write("hello\n")
+ * }))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Host from "effect/net/Host"
+import * as NetAddress from "effect/net/NetAddress"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { TcpError, Unknown } from "../errors/TcpError.ts"
+import * as NetListen from "../internal/netListen.ts"
+import type { DialTarget, Target } from "../internal/target.ts"
+
+/**
+ * Options of one `bind`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface BindOptions {
+  /** How many connections the kernel holds that Node has not taken yet (`listen(2)`). Default 511. */
+  readonly backlog?: number | undefined
+  /** How many connections may wait for `accept`; further ones are closed. Default 128. */
+  readonly pending?: number | undefined
+}
+
+/**
+ * A bound address.
+ *
+ * **Details**
+ *
+ * `address` is the real one (with the port that was chosen when 0 was asked for). `accept` waits for the next connection
+ * and gives its stream, closed with the scope it was accepted in; it fails with `Closed` once the listener is closed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bound extends NetListen.Bound {}
+
+/**
+ * The service: `bind` listens on an address for as long as the scope lives. Errors: `AddressInUse`, `PermissionDenied`,
+ * `Unknown` (an address that is not of this machine, or cannot be understood).
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Listener extends Context.Service<Listener, {
+  readonly bind: (address: DialTarget, options?: BindOptions) => Effect.Effect<Bound, TcpError, Scope.Scope>
+}>()("hawser/Listener") {}
+
+/**
+ * Understands an address to listen on: as a dial target, but port 0 means "choose one".
+ *
+ * @internal
+ */
+export const parseAddress = (input: DialTarget): Effect.Effect<Target, TcpError> => {
+  if (typeof input === "object" && "path" in input) return Effect.succeed(NetAddress.unixPathAddress(input.path))
+  const parsed = Host.hostPortFromInput(
+    NetAddress.isInetAddress(input) ? { host: input.address, port: input.port } : input
+  )
+  return Result.isSuccess(parsed)
+    ? Effect.succeed(parsed.success)
+    : Effect.fail(new TcpError({ reason: new Unknown({ detail: `cannot listen: ${parsed.failure.message}` }) }))
+}
+
+/**
+ * The operating system's network.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Listener> = Layer.succeed(Listener, {
+  bind: Effect.fn("Listener.bind")(function*(input, options) {
+    const target = yield* parseAddress(input)
+    return yield* NetListen.bind(target, Host.isHostPort(target) ? Host.formatHostPort(target) : target.path, {
+      backlog: options?.backlog ?? 511,
+      pending: options?.pending ?? 128
+    })
+  })
+})
