@@ -1,11 +1,11 @@
-import { mergeConfig } from "vitest/config"
+import { defineConfig } from "vitest/config"
 import base from "./vitest.config.ts"
 
-export default mergeConfig(base, {
+// not mergeConfig: that appends to the lists of files, and here they are others
+export default defineConfig({
+  ...base,
   test: {
     include: ["test/peers/**/*.test.ts"],
-    exclude: [],
-    typecheck: { enabled: false },
     testTimeout: 60_000,
     hookTimeout: 60_000
   }

@@ -1,0 +1,74 @@
+import { assert, describe, it, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Net from "node:net"
+import { Danted } from "./support/danted.ts"
+import { Etcd } from "./support/etcd.ts"
+import { OpenSsh } from "./support/openssh.ts"
+import { Redis } from "./support/redis.ts"
+import { Squid } from "./support/squid.ts"
+
+const ask = (port: number, question: string) =>
+  Effect.callback<string, Error>((resume) => {
+    const socket = Net.connect(port, "127.0.0.1", () => void socket.write(question, "latin1"))
+    socket.once("data", (data) => resume(Effect.succeed(data.toString("latin1"))))
+    socket.once("error", (error) => resume(Effect.fail(error)))
+    socket.once("end", () => resume(Effect.succeed("")))
+    return Effect.sync(() => socket.destroy())
+  })
+
+const peers = Layer.mergeAll(Danted.layer, Etcd.layer, OpenSsh.layer, Redis.layer, Squid.layer)
+
+layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("peers", (it) => {
+  it.effect("sshd says what it is", () =>
+    Effect.gen(function*() {
+      assert.match(yield* ask((yield* OpenSsh).port, "SSH-2.0-x\r\n"), /^SSH-2.0-OpenSSH/)
+    }))
+  it.effect("redis wants a password", () =>
+    Effect.gen(function*() {
+      assert.match(yield* ask((yield* Redis).port, "PING\r\n"), /^-NOAUTH/)
+    }))
+  it.effect("squid wants credentials on one port and none on the other", () =>
+    Effect.gen(function*() {
+      const squid = yield* Squid
+      const redis = yield* Redis
+      const connect = `CONNECT 127.0.0.1:${redis.port} HTTP/1.1\r\n\r\n`
+      assert.match(yield* ask(squid.port, connect), /^HTTP\/1.1 407/)
+      assert.match(yield* ask(squid.openPort, connect), /^HTTP\/1.1 200/)
+    }))
+  it.effect("danted speaks SOCKS5", () =>
+    Effect.gen(function*() {
+      const danted = yield* Danted
+      assert.strictEqual(yield* ask(danted.port, "\x05\x01\x00"), "\x05\x00")
+      assert.strictEqual(yield* ask(danted.authPort, "\x05\x01\x02"), "\x05\x02")
+    }))
+  it.effect("etcd speaks HTTP/2", () =>
+    Effect.gen(function*() {
+      const answer = yield* ask((yield* Etcd).port, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+      assert.strictEqual(answer[3], "\x04")
+    }))
+})
+
+describe("harness", () => {
+  it.live("leaves nothing listening", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(peers, scope)
+      const ports = yield* Effect.gen(function*() {
+        return [
+          (yield* OpenSsh).port,
+          (yield* Redis).port,
+          (yield* Squid).port,
+          (yield* Danted).port,
+          (yield* Etcd).port
+        ]
+      }).pipe(Effect.provideContext(context))
+      yield* Scope.close(scope, Exit.void)
+      for (const port of ports) {
+        const result = yield* Effect.flip(ask(port, ""))
+        assert.include(result.message, "ECONNREFUSED")
+      }
+    }))
+})

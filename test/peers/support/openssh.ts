@@ -1,0 +1,119 @@
+/** OpenSSH's sshd, and keys made by its ssh-keygen. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
+import { loginUser } from "./loginUser.ts"
+import { files, folder, onFreePorts, run, services, start } from "./peer.ts"
+
+// it starts itself again for each session and therefore wants its absolute path
+const sshd = { command: "/usr/sbin/sshd", package: "openssh-server" }
+const sshKeygen = { command: "ssh-keygen", package: "openssh-client" }
+
+// UsePAM no: with PAM a wrong password costs three seconds. StrictModes no: the keys are in a temporary folder.
+const config = (port: number, folder: string) => `
+Port ${port}
+ListenAddress 127.0.0.1
+HostKey ${folder}/host_ed25519
+HostKey ${folder}/host_rsa
+HostKey ${folder}/host_ecdsa
+PidFile none
+LogLevel VERBOSE
+UsePAM no
+StrictModes no
+UseDNS no
+PasswordAuthentication yes
+KbdInteractiveAuthentication no
+PubkeyAuthentication yes
+AuthorizedKeysFile ${folder}/authorized_keys
+MaxStartups 100:30:200
+AllowTcpForwarding yes
+AllowStreamLocalForwarding yes
+AcceptEnv LANG LC_* PEER_*
+PrintMotd no
+PrintLastLog no
+Subsystem sftp internal-sftp
+`
+
+// sessions outlive the listener, each in a process group of its own
+const stopSessions = (handle: ChildProcessHandle) =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const children = yield* fs.readFileString(`/proc/${handle.pid}/task/${handle.pid}/children`)
+    for (const pid of children.split(" ").filter((pid) => /^\d+$/.test(pid))) process.kill(Number(pid), "SIGTERM")
+  }).pipe(Effect.ignoreCause, Effect.provide(services))
+
+const make = Effect.gen(function*() {
+  const directory = yield* folder("openssh")
+  const user = yield* loginUser
+  const fs = yield* FileSystem.FileSystem
+  const keygen = (...args: ReadonlyArray<string>) => run(sshKeygen, args, { cwd: directory })
+  const passphrase = "key päss"
+  yield* Effect.all([
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", "host_ed25519"),
+    keygen("-q", "-t", "rsa", "-b", "3072", "-N", "", "-f", "host_rsa"),
+    keygen("-q", "-t", "ecdsa", "-b", "256", "-N", "", "-f", "host_ecdsa"),
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", "other_host"),
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", "id_ed25519"),
+    keygen("-q", "-t", "rsa", "-b", "3072", "-N", "", "-f", "id_rsa"),
+    keygen("-q", "-t", "ecdsa", "-b", "256", "-N", "", "-f", "id_ecdsa"),
+    keygen("-q", "-t", "ed25519", "-N", passphrase, "-f", "id_encrypted"),
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", "id_stranger")
+  ], { concurrency: 4 })
+  const read = (name: string) => Effect.orDie(fs.readFileString(`${directory}/${name}`))
+  const authorized = yield* Effect.forEach(
+    ["id_ed25519", "id_rsa", "id_ecdsa", "id_encrypted"],
+    (name) => read(`${name}.pub`)
+  )
+  yield* files(directory, { authorized_keys: authorized.join("") })
+
+  // privilege separation wants this folder, which is not there after a fresh boot
+  yield* Effect.orDie(fs.makeDirectory("/run/sshd", { recursive: true, mode: 0o755 }))
+  const port = yield* onFreePorts(1, ([port]) =>
+    Effect.gen(function*() {
+      yield* files(directory, { sshd_config: config(port!, directory) })
+      yield* start(sshd, {
+        args: ["-D", "-e", "-f", `${directory}/sshd_config`],
+        cwd: directory,
+        ports: [port!],
+        beforeStop: stopSessions
+      })
+      return port!
+    }))
+
+  const knownHosts = (publicKey: string) => `[127.0.0.1]:${port} ${publicKey.split(" ", 2).join(" ")}\n`
+  const hostKeys = yield* Effect.forEach(["host_ed25519", "host_rsa", "host_ecdsa"], (name) => read(`${name}.pub`))
+  const otherHostKey = yield* read("other_host.pub")
+  yield* files(directory, {
+    known_hosts: hostKeys.map(knownHosts).join(""),
+    known_hosts_other: knownHosts(otherHostKey),
+    known_hosts_empty: ""
+  })
+  const fingerprint = /SHA256:\S+/.exec(yield* keygen("-l", "-f", "host_ed25519.pub"))![0]
+  return {
+    host: "127.0.0.1",
+    port,
+    ...user,
+    /** Private key files that the server accepts for the user; `encrypted` has `passphrase`, `stranger` is refused. */
+    keys: {
+      ed25519: `${directory}/id_ed25519`,
+      rsa: `${directory}/id_rsa`,
+      ecdsa: `${directory}/id_ecdsa`,
+      encrypted: `${directory}/id_encrypted`,
+      stranger: `${directory}/id_stranger`
+    },
+    passphrase,
+    /** Files with this server's host keys, with another key for it, and with none. */
+    knownHosts: `${directory}/known_hosts`,
+    knownHostsOther: `${directory}/known_hosts_other`,
+    knownHostsEmpty: `${directory}/known_hosts_empty`,
+    /** SHA-256 of the ed25519 host key, as OpenSSH prints it. */
+    fingerprint
+  }
+})
+
+/** A running sshd. */
+export class OpenSsh extends Context.Service<OpenSsh, Effect.Success<typeof make>>()("test/peers/OpenSsh") {
+  static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
+}
