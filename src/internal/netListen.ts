@@ -4,9 +4,10 @@ import * as NetAddress from "effect/net/NetAddress"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
-import { AddressInUse, Closed, PermissionDenied, TcpError, type TcpErrorReason, Unknown } from "../errors/TcpError.ts"
-import { close, guardErrors } from "./duplex.ts"
+import { AddressInUse, PermissionDenied, TcpError, type TcpErrorReason, Unknown } from "../errors/TcpError.ts"
+import { guardErrors } from "./duplex.ts"
 import type * as Target from "./target.ts"
+import { Waiting } from "./waiting.ts"
 
 export interface BindOptions {
   readonly backlog: number
@@ -27,47 +28,6 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): TcpErrorReason
       return new PermissionDenied({ address, cause })
     default:
       return new Unknown({ detail: `cannot listen on ${address}: ${cause.message}`, cause })
-  }
-}
-
-/** Connections that the system has accepted and nobody has taken yet; what they send stays in the kernel and in Node. */
-class Waiting {
-  private readonly sockets = new Set<Net.Socket>()
-  private readonly takers = new Set<(socket: Effect.Effect<Net.Socket, TcpError>) => void>()
-  private closed = false
-
-  private readonly limit: number
-  constructor(limit: number) {
-    this.limit = limit
-  }
-
-  offer(socket: Net.Socket): void {
-    const [taker] = this.takers
-    if (taker !== undefined) {
-      this.takers.delete(taker)
-      return taker(Effect.succeed(socket))
-    }
-    if (this.sockets.size >= this.limit) return void socket.destroy()
-    this.sockets.add(socket)
-    socket.once("close", () => this.sockets.delete(socket))
-  }
-
-  readonly take = Effect.callback<Net.Socket, TcpError>((resume) => {
-    const [socket] = this.sockets
-    if (socket !== undefined) {
-      this.sockets.delete(socket)
-      return resume(Effect.succeed(socket))
-    }
-    if (this.closed) return resume(Effect.fail(new TcpError({ reason: new Closed() })))
-    this.takers.add(resume)
-    return Effect.sync(() => void this.takers.delete(resume))
-  })
-
-  close(): void {
-    this.closed = true
-    for (const socket of this.sockets) socket.destroy()
-    for (const taker of this.takers) taker(Effect.fail(new TcpError({ reason: new Closed() })))
-    this.takers.clear()
   }
 }
 
@@ -108,6 +68,6 @@ export const bind = Effect.fnUntraced(function*(target: Target.Target, address: 
     address: bound === null || typeof bound === "string"
       ? NetAddress.unixPathAddress(bound ?? address)
       : NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port),
-    accept: Effect.acquireRelease(waiting.take, close, { interruptible: true })
+    accept: waiting.accept
   } satisfies Bound
 })
