@@ -7,6 +7,7 @@ import * as Net from "node:net"
 import { Danted } from "./support/danted.ts"
 import { Etcd } from "./support/etcd.ts"
 import { OpenSsh } from "./support/openssh.ts"
+import { freePorts, onFreePorts, PeerError, services, start } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { Squid } from "./support/squid.ts"
 
@@ -70,5 +71,45 @@ describe("harness", () => {
         const result = yield* Effect.flip(ask(port, ""))
         assert.include(result.message, "ECONNREFUSED")
       }
+    }))
+
+  it.live("says which package brings a program that is missing", () =>
+    Effect.gen(function*() {
+      const missing = { command: "no-such-server", package: "no-such-package" }
+      const error = yield* Effect.flip(start(missing, { args: [], cwd: "/", ports: [] }))
+      assert.include(error.message, "apt-get install no-such-package")
+    }).pipe(Effect.provide(services)))
+
+  it.live("shows what a server printed that ends instead of listening", () =>
+    Effect.gen(function*() {
+      const sh = { command: "sh", package: "dash" }
+      const [closed] = yield* freePorts(1)
+      const error = yield* Effect.flip(
+        start(sh, { args: ["-c", "echo no such setting >&2; exit 3"], cwd: "/", ports: [closed!] })
+      )
+      assert.include(error.detail, "3")
+      assert.include(error.output, "no such setting")
+    }).pipe(Effect.provide(services)))
+
+  it.live("kills a server that does not stop when it is told to", () =>
+    Effect.gen(function*() {
+      const sh = { command: "sh", package: "dash" }
+      const pid = yield* Effect.scoped(
+        Effect.map(start(sh, { args: ["-c", "trap '' TERM; while :; do sleep 0.1; done"], cwd: "/", ports: [] }), (s) =>
+          s.pid)
+      )
+      assert.throws(() =>
+        process.kill(pid, 0), /ESRCH/)
+    }).pipe(Effect.provide(services)))
+
+  it.live("tries other ports when one was taken in between", () =>
+    Effect.gen(function*() {
+      let tries = 0
+      const port = yield* onFreePorts(1, ([port]) =>
+        ++tries === 1
+          ? Effect.fail(new PeerError({ peer: "x", detail: "ended", output: "bind: Address already in use" }))
+          : Effect.succeed(port))
+      assert.strictEqual(tries, 2)
+      assert.isAbove(port!, 0)
     }))
 })

@@ -5,10 +5,12 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 import * as ChildProcess from "effect/process/ChildProcess"
 import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
@@ -130,7 +132,7 @@ export const start = Effect.fnUntraced(function*(program: Program, options: Serv
   if (options.beforeStop !== undefined) yield* Effect.addFinalizer(() => options.beforeStop!(handle))
 
   let output = ""
-  yield* handle.all.pipe(
+  const reading = yield* handle.all.pipe(
     Stream.decodeText,
     Stream.runForEach((text) =>
       Effect.sync(() => {
@@ -147,10 +149,12 @@ export const start = Effect.fnUntraced(function*(program: Program, options: Serv
       Effect.retry(connects(port), Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "20 seconds" }))),
     { discard: true }
   ).pipe(Effect.mapError(() => fail("it takes no connection after 20 seconds", output)))
-  const died = Effect.flatMap(
-    Effect.result(handle.exitCode),
-    (exit) => Effect.fail(fail(`it ended at once (${exit._tag === "Success" ? exit.success : "signal"})`, output))
-  )
+  const died = Effect.gen(function*() {
+    const exit = yield* Effect.result(handle.exitCode)
+    // what it said last may still be in the pipe, which a process of its own may hold open
+    yield* Effect.timeoutOption(Fiber.await(reading), "1 second")
+    return yield* fail(`it ended at once (${Result.isSuccess(exit) ? exit.success : "by a signal"})`, output)
+  })
   yield* Effect.raceFirst(ready, died)
   return { pid: handle.pid, output: Effect.sync(() => output) }
 })

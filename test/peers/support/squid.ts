@@ -64,7 +64,7 @@ const make = Effect.gen(function*() {
       const ports: Ports = { port: port!, openPort: openPort!, tlsPort: tlsPort!, forbiddenPort: forbiddenPort! }
       yield* files(directory, { "squid.conf": config(ports, directory, certs.server) })
       yield* start(squid, {
-        args: ["-N", "-f", `${directory}/squid.conf`],
+        args: ["-N", "-d", "1", "-f", `${directory}/squid.conf`],
         cwd: directory,
         ports: [ports.port, ports.openPort, ports.tlsPort]
       })
