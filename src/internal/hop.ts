@@ -5,6 +5,7 @@ import type * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason } from "../errors/DialError.ts"
 import { scopedUnlessFailed } from "./duplex.ts"
+import { EventSink } from "./events.ts"
 import * as Target from "./target.ts"
 
 /** Per-dial options. */
@@ -42,6 +43,22 @@ export const parseTarget = (input: Target.DialTarget, hop: string): Effect.Effec
     (reason) => new DialError({ target: reason.input, hop, reason })
   )
 
+/** Tells the log how a dial came out. */
+export const reported = <A, R>(
+  dial: Effect.Effect<A, DialError, R>,
+  target: Target.Target,
+  hop: string
+): Effect.Effect<A, DialError, R> =>
+  Effect.flatMap(EventSink, (report) => {
+    const id = Target.format(target)
+    return dial.pipe(
+      Effect.tap(() => Effect.sync(() => report({ source: "dial", id, event: "dialed", detail: hop }))),
+      Effect.tapError((error) =>
+        Effect.sync(() => report({ source: "dial", id, event: "failed", detail: error.message }))
+      )
+    )
+  })
+
 /** The path that goes through `below` and then takes one more step. */
 export const through = (below: Path, hop: Hop): Path => ({
   connectTimeout: below.connectTimeout,
@@ -52,12 +69,12 @@ export const through = (below: Path, hop: Hop): Path => ({
     const budget = Duration.fromInputUnsafe(options?.connectTimeout ?? below.connectTimeout)
     const started = yield* Clock.currentTimeMillis
     const via = yield* Effect.mapError(hop.via(target), (reason) => fail(reason))
-    return yield* scopedUnlessFailed(Effect.gen(function*() {
+    const dial = scopedUnlessFailed(Effect.gen(function*() {
       const duplex = yield* Effect.mapError(
         below.dial(via, { ...options, connectTimeout: budget }),
         // who asked for the target is told about the target; the hop that failed keeps its name, and where that is the
-        // system's own connect, it is the way to this hop that failed
-        (error) => fail(error.reason, error.hop === "direct" ? hop.name : error.hop)
+        // system's own connect to somewhere else, it is the way to this hop that failed
+        (error) => fail(error.reason, error.hop === "direct" && via !== target ? hop.name : error.hop)
       )
       const elapsed = (yield* Clock.currentTimeMillis) - started
       return yield* hop.handshake(duplex, target).pipe(
@@ -68,5 +85,6 @@ export const through = (below: Path, hop: Hop): Path => ({
         })
       )
     }))
+    return yield* reported(dial, target, hop.name)
   })
 })

@@ -116,12 +116,13 @@ export const layerWith = (options: DirectOptions): Layer.Layer<Dialer> => {
     connectTimeout,
     dial: Effect.fn("Dialer.dial")(function*(input, options) {
       const target = yield* Hop.parseTarget(input, "direct")
-      return yield* NetDial.dial(target, {
+      const dial = NetDial.dial(target, {
         ...direct,
         connectTimeout: options?.connectTimeout === undefined
           ? connectTimeout
           : Duration.fromInputUnsafe(options.connectTimeout)
       })
+      return yield* Hop.reported(dial, target, "direct")
     })
   })
 }

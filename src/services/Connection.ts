@@ -1,0 +1,317 @@
+/**
+ * An open connection: bytes in, bytes out, in the order they were sent.
+ *
+ * `TcpClient.connect` and `TcpServer.serve` hand it out; `fromDuplex` makes one of any stream that a `Dialer` or a
+ * `Listener` gave.
+ *
+ * **Details**
+ *
+ * - Nothing is read from the peer before somebody reads here. From then on at most 256 KiB are read ahead, more only
+ *   while a read waits for more; the peer is held back by TCP's own flow control.
+ * - No byte is ever lost. A read that fails, times out or is interrupted leaves what had arrived for the next one; bytes
+ *   after a marker stay; what had arrived before a connection broke can still be read.
+ * - There is one reader at a time: a second concurrent read fails with `ConcurrentRead`.
+ * - A write is done when the stream has taken it and has room for more: a slow peer slows the writer.
+ * - Every operation fails with `TcpError`. `Closed` means this side closed, `EndOfStream` that the peer ended, `Reset`
+ *   that the connection broke.
+ *
+ * **Gotchas**
+ *
+ * `reads` and `frames` take what has arrived in batches. Stop such a stream early and the rest of its last batch goes with
+ * it: to take one thing at a time use `read`, `readFrame` and their kin.
+ *
+ * **Example** (A request with a length in its answer)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TcpClient } from "hawser"
+ *
+ * const get = Effect.fn(function*(key: string) {
+ *   const tcp = yield* TcpClient.TcpClient
+ *   const redis = yield* tcp.connect("127.0.0.1:6379")
+ *   yield* redis.write(`GET ${key}\r\n`)
+ *   const length = Number((yield* redis.readLine()).slice(1))
+ *   return yield* redis.readExactly(length)
+ * }, Effect.scoped)
+ * ```
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
+import * as Option from "effect/Option"
+import type * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
+import type { Duplex } from "node:stream"
+import { TcpError } from "../errors/TcpError.ts"
+import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
+import { addressOf } from "../internal/duplex.ts"
+import { EventSink } from "../internal/events.ts"
+import { MarkerReader } from "../internal/framing.ts"
+import * as Text from "../internal/text.ts"
+import { type TlsInfo, tlsInfo } from "../internal/tlsHandshake.ts"
+import * as Framing from "./Framing.ts"
+
+/**
+ * When a read is complete; see `Connection.read`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadOptions {
+  /** Complete when this many bytes are there: exactly that many are given. Default: no such condition. */
+  readonly maxSize?: number | undefined
+  /** Complete when this has arrived: the bytes up to it and with it are given. A string is UTF-8. */
+  readonly marker?: string | Uint8Array | undefined
+  /** Fail with `ReadTimeout` after this long; what has arrived stays. Default: wait for as long as it takes. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * An open connection.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Connection {
+  /** Names the connection in logs; unique within the process. */
+  readonly id: string
+  /** Our end, where the stream has an address. */
+  readonly localAddress: Option.Option<SocketAddress>
+  /** What our end is connected to: the peer, or the first proxy on the way to it. */
+  readonly remoteAddress: Option.Option<SocketAddress>
+  /** What TLS agreed on, when the connection is encrypted. */
+  readonly tls: Option.Option<TlsInfo>
+
+  /**
+   * Reads until the first of these is true: `marker` has arrived, `maxSize` bytes are there, the peer has ended (then
+   * what is left is given). With neither marker nor maxSize: anything at all is there. A marker alone may be preceded by
+   * at most 1 MiB. Errors: `EndOfStream` (ended with nothing left), `ReadTimeout`, `FrameTooLarge`, `Reset`, `Closed`,
+   * `ConcurrentRead`.
+   */
+  readonly read: (options?: ReadOptions) => Effect.Effect<Uint8Array, TcpError>
+  /** Reads what `read` does, as text. Default encoding UTF-8. Also fails with `Encoding`; the bytes then stay. */
+  readonly readString: (
+    options?: ReadOptions & { readonly encoding?: string | undefined }
+  ) => Effect.Effect<string, TcpError>
+  /** Everything that has arrived, at least one piece, without copying. */
+  readonly readBatch: Effect.Effect<ReadonlyArray<Uint8Array>, TcpError>
+  /** Exactly `count` bytes. `EndOfStream` when the peer ends before; the bytes that came stay. */
+  readonly readExactly: (count: number) => Effect.Effect<Uint8Array, TcpError>
+  /**
+   * The bytes before the next `marker`, which is consumed, and given too with `includeMarker`. `maxSize` is the most that
+   * may come before it, default 1 MiB, else `FrameTooLarge`. `EndOfStream` when the peer ends before.
+   */
+  readonly readUntil: (
+    marker: string | Uint8Array,
+    options?: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined }
+  ) => Effect.Effect<Uint8Array, TcpError>
+  /** The next line, without its LF or CR LF. Default encoding UTF-8, default `maxSize` 1 MiB. Also fails with `Encoding`. */
+  readonly readLine: (
+    options?: { readonly encoding?: string | undefined; readonly maxSize?: number | undefined }
+  ) => Effect.Effect<string, TcpError>
+  /** The next frame. */
+  readonly readFrame: <A>(framing: Framing.Framing<A>) => Effect.Effect<A, TcpError>
+  /** What has arrived and was not read, without waiting: may be empty. Never fails, also after the connection broke. */
+  readonly takeBuffered: Effect.Effect<Uint8Array>
+  /** Puts bytes back, to be read first. */
+  readonly unread: (bytes: Uint8Array) => Effect.Effect<void>
+  /** What arrives, until the peer ends. */
+  readonly reads: Stream.Stream<Uint8Array, TcpError>
+  /** The frames that arrive, until the peer ends. */
+  readonly frames: <A>(framing: Framing.Framing<A>) => Stream.Stream<A, TcpError>
+
+  /**
+   * Writes bytes, or text in UTF-8. Done when the stream has taken them and has room for more; fails with `WriteTimeout`
+   * when that takes longer than `timeout` (the bytes may still be sent), `Reset` or `Closed`. Interruption does not take
+   * back what was written.
+   */
+  readonly write: (
+    data: Uint8Array | string,
+    options?: { readonly timeout?: Duration.Input | undefined }
+  ) => Effect.Effect<void, TcpError>
+  /** Writes several pieces as one: they leave in as few packets as possible. */
+  readonly writeAll: (pieces: ReadonlyArray<Uint8Array | string>) => Effect.Effect<void, TcpError>
+  /** Writes text in an encoding; a character that the encoding lacks is an `Encoding` error and nothing is sent. */
+  readonly writeString: (
+    text: string,
+    options?: { readonly encoding?: string | undefined; readonly timeout?: Duration.Input | undefined }
+  ) => Effect.Effect<void, TcpError>
+  /** Writes one frame. */
+  readonly writeFrame: <A>(framing: Framing.Framing<A>, frame: A) => Effect.Effect<void, TcpError>
+  /** Writes what it is fed. It leaves the connection open. */
+  readonly writes: Sink.Sink<void, Uint8Array | string, never, TcpError>
+
+  /** Ends our side (half-close): the peer sees the end of the stream, and we can go on reading. */
+  readonly closeWrite: Effect.Effect<void, TcpError>
+  /** Stops reading: what is buffered and what still comes is dropped; later reads fail with `Closed`. */
+  readonly closeRead: Effect.Effect<void>
+  /** Closes the connection before its scope ends, after what was written has left. */
+  readonly close: Effect.Effect<void>
+  /** Waits for the end and says how it came: we closed, the peer closed, or it broke. */
+  readonly closed: Effect.Effect<CloseReason>
+  /** How many bytes have been read from the stream and written to it until now. */
+  readonly stats: Effect.Effect<{ readonly bytesRead: number; readonly bytesWritten: number }>
+}
+
+export type {
+  /**
+   * How a connection came to its end.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  CloseReason
+}
+
+const bytesOf = (data: Uint8Array | string): Uint8Array => typeof data === "string" ? Buffer.from(data) : data
+
+const orFail = <A>(result: Result.Result<A, TcpError["reason"]>): Effect.Effect<A, TcpError> =>
+  Effect.mapError(Effect.fromResult(result), (reason) => new TcpError({ reason }))
+
+const endsQuietly = <A>(stream: Stream.Stream<A, TcpError>): Stream.Stream<A, TcpError> =>
+  Stream.catchReason(stream, "TcpError", "EndOfStream", (reason) =>
+    // an end inside a frame is no end of the stream
+    reason.received === 0 ? Stream.empty : Stream.fail(new TcpError({ reason })))
+
+class Impl implements Connection {
+  readonly id: string
+  private readonly core: ConnectionCore
+
+  constructor(id: string, core: ConnectionCore) {
+    this.id = id
+    this.core = core
+    this.readBatch = core.readPieces
+    this.closeWrite = core.closeWrite
+    this.closed = core.closed
+  }
+
+  get localAddress() {
+    return addressOf(this.core.duplex, "local")
+  }
+  get remoteAddress() {
+    return addressOf(this.core.duplex, "remote")
+  }
+  get tls() {
+    return Option.fromUndefinedOr(tlsInfo(this.core.duplex))
+  }
+
+  readonly readBatch: Connection["readBatch"]
+  readonly closeWrite: Connection["closeWrite"]
+  readonly closed: Connection["closed"]
+
+  read(options: ReadOptions = {}) {
+    return this.core.read({
+      maxSize: options.maxSize,
+      marker: options.marker === undefined ? undefined : bytesOf(options.marker),
+      timeout: options.timeout,
+      limit: Framing.defaultMaxSize
+    })
+  }
+  readString(options: ReadOptions & { readonly encoding?: string | undefined } = {}) {
+    return Effect.flatMap(
+      this.read(options),
+      (bytes) => Effect.tapError(orFail(Text.decode(bytes, options.encoding ?? "utf-8")), () => this.unread(bytes))
+    )
+  }
+  readExactly(count: number) {
+    return this.core.readExactly(count)
+  }
+  readUntil(
+    marker: string | Uint8Array,
+    options: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined } = {}
+  ) {
+    const end = bytesOf(marker)
+    return Effect.suspend(() => {
+      const reader = new MarkerReader(end, options.maxSize ?? Framing.defaultMaxSize)
+      return this.core.readMarked(reader, options.includeMarker === true ? 0 : end.length)
+    })
+  }
+  readLine(options: { readonly encoding?: string | undefined; readonly maxSize?: number | undefined } = {}) {
+    return this.readFrame(Framing.lines(options))
+  }
+  readFrame<A>(framing: Framing.Framing<A>) {
+    return Effect.suspend(() => this.core.readFrame(framing.decoder()))
+  }
+  get takeBuffered() {
+    return Effect.sync(() => this.core.buffer.take(this.core.buffer.size))
+  }
+  unread(bytes: Uint8Array) {
+    return Effect.sync(() => this.core.unread(bytes))
+  }
+  get reads() {
+    return endsQuietly(Stream.fromPull(Effect.succeed(this.core.readPieces)))
+  }
+  frames<A>(framing: Framing.Framing<A>) {
+    return endsQuietly(Stream.fromPull(Effect.sync(() => this.core.readFrames(framing.decoder()))))
+  }
+
+  write(data: Uint8Array | string, options?: { readonly timeout?: Duration.Input | undefined }) {
+    return this.core.write([bytesOf(data)], options?.timeout)
+  }
+  writeAll(pieces: ReadonlyArray<Uint8Array | string>) {
+    return this.core.write(pieces.map(bytesOf), undefined)
+  }
+  writeString(
+    text: string,
+    options: { readonly encoding?: string | undefined; readonly timeout?: Duration.Input | undefined } = {}
+  ) {
+    return Effect.flatMap(
+      orFail(Text.encode(text, options.encoding ?? "utf-8")),
+      (bytes) => this.write(bytes, options)
+    )
+  }
+  writeFrame<A>(framing: Framing.Framing<A>, frame: A) {
+    return Effect.flatMap(Effect.suspend(() => orFail(framing.encode(frame))), (bytes) => this.write(bytes))
+  }
+  get writes() {
+    return Sink.forEachArray((pieces: ReadonlyArray<Uint8Array | string>) => this.writeAll(pieces))
+  }
+
+  get closeRead() {
+    return Effect.sync(() => this.core.closeRead())
+  }
+  get close() {
+    return this.core.close
+  }
+  get stats() {
+    return Effect.sync(() => ({ bytesRead: this.core.bytesRead, bytesWritten: this.core.bytesWritten }))
+  }
+}
+
+let count = 0
+
+/**
+ * A connection over a stream that a `Dialer` or a `Listener` gave, whose scope closes it. `role` says in the log whether
+ * we dialled or accepted.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromDuplex = Effect.fnUntraced(function*(
+  duplex: Duplex,
+  role: "dialed" | "accepted" = "dialed"
+): Effect.fn.Return<Connection, never, Scope.Scope> {
+  const report = yield* EventSink
+  const id = `tcp-${++count}`
+  const core = new ConnectionCore(duplex)
+  const peer = Option.match(addressOf(duplex, "remote"), { onNone: () => "a stream", onSome: formatSocketAddress })
+  report({ source: "tcp", id, event: role, detail: peer })
+  yield* Effect.addFinalizer((exit) =>
+    Effect.andThen(
+      core.closeWith(exit),
+      Effect.sync(() =>
+        report({
+          source: "tcp",
+          id,
+          event: "closed",
+          detail: `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`
+        })
+      )
+    )
+  )
+  return new Impl(id, core)
+})

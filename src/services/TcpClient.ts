@@ -1,0 +1,170 @@
+/**
+ * Opens TCP connections: over whatever path its Dialer takes.
+ *
+ * **Details**
+ *
+ * - `connect` gives a `Connection` for as long as the scope lives; `request` opens one, asks, reads the answer and closes.
+ * - TLS and proxies are layers under the client. For one call that needs another path, `tls` and `proxy` wrap the layer's
+ *   Dialer: first the proxy, then TLS to the target inside it.
+ *
+ * **Example** (Asking a line-based server through a proxy)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Dialer, Proxy, TcpClient } from "hawser"
+ *
+ * const Live = TcpClient.layer.pipe(
+ *   Layer.provide(Proxy.layer("socks5://127.0.0.1:1080")),
+ *   Layer.provide(Dialer.layer)
+ * )
+ *
+ * const program = TcpClient.TcpClient.use((tcp) => tcp.requestString("db.internal:5000", "STATUS\n")).pipe(
+ *   Effect.provide(Live)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { DialError } from "../errors/DialError.ts"
+import { type Encoding, ReadTimeout, TcpError } from "../errors/TcpError.ts"
+import type { TlsConfigError } from "../errors/TlsConfigError.ts"
+import { proxyHop } from "../internal/proxyHop.ts"
+import type { ProxySettings } from "../internal/proxySettings.ts"
+import type { DialTarget } from "../internal/target.ts"
+import { decode, encode } from "../internal/text.ts"
+import { tlsHop } from "../internal/tlsHandshake.ts"
+import { resolve, type TlsOptions } from "../internal/tlsOptions.ts"
+import * as Connection from "./Connection.ts"
+import * as Dialer from "./Dialer.ts"
+
+/**
+ * How to connect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConnectOptions {
+  /** How long the whole path may take. Default: that of the Dialer, 10 seconds for `Dialer.layer`. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /** TLS to the target, in addition to what the layer's Dialer does. `true` is TLS with the defaults. Default none. */
+  readonly tls?: TlsOptions | true | undefined
+  /** A proxy to go through, in addition to what the layer's Dialer does. Default none. */
+  readonly proxy?: string | Redacted.Redacted | ProxySettings | undefined
+}
+
+/**
+ * How to make a request.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RequestOptions extends ConnectOptions {
+  /** What the answer ends with; it is part of what is given. Default `"\n"`. */
+  readonly marker?: string | Uint8Array | undefined
+  /** How long the answer may take, from when the request was written. Default 30 seconds. */
+  readonly timeout?: Duration.Input | undefined
+  /** The longest answer in bytes; longer ones fail with `FrameTooLarge`. Default 1 MiB. */
+  readonly maxSize?: number | undefined
+}
+
+/**
+ * The service.
+ *
+ * **Details**
+ *
+ * - `connect` opens a connection. Errors: `DialError`; `TlsConfigError` for `tls` options that cannot be used.
+ * - `request` connects, writes `data` (text in UTF-8), reads until `marker` or the end of the stream, and closes. Also
+ *   fails with `TcpError`: `ReadTimeout`, `FrameTooLarge`, `EndOfStream` (no answer at all), `Reset`.
+ * - `requestString` is the same as text. Default encoding UTF-8, for both directions; also fails with `Encoding`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class TcpClient extends Context.Service<TcpClient, {
+  readonly connect: (
+    target: DialTarget,
+    options?: ConnectOptions
+  ) => Effect.Effect<Connection.Connection, DialError | TlsConfigError, Scope.Scope>
+  readonly request: (
+    target: DialTarget,
+    data: Uint8Array | string,
+    options?: RequestOptions
+  ) => Effect.Effect<Uint8Array, DialError | TcpError | TlsConfigError>
+  readonly requestString: (
+    target: DialTarget,
+    data: string,
+    options?: RequestOptions & { readonly encoding?: string | undefined }
+  ) => Effect.Effect<string, DialError | TcpError | TlsConfigError>
+}>()("hawser/TcpClient") {}
+
+const readAnswer = Effect.fnUntraced(function*(connection: Connection.Connection, options: RequestOptions) {
+  return yield* connection.readUntil(options.marker ?? "\n", { maxSize: options.maxSize, includeMarker: true }).pipe(
+    // a peer that ends instead has said all it wants to say
+    Effect.catchReason(
+      "TcpError",
+      "EndOfStream",
+      (reason) => reason.received === 0 ? Effect.fail(new TcpError({ reason })) : connection.takeBuffered
+    )
+  )
+})
+
+const make = Effect.gen(function*() {
+  const base = yield* Dialer.Dialer
+
+  const pathOf = Effect.fnUntraced(function*(options: ConnectOptions) {
+    const proxied = options.proxy === undefined ? base : Dialer.through(base, proxyHop(options.proxy))
+    return options.tls === undefined
+      ? proxied
+      : Dialer.through(proxied, tlsHop(yield* resolve(options.tls === true ? {} : options.tls)))
+  })
+
+  const connect: TcpClient["Service"]["connect"] = Effect.fn("TcpClient.connect")(function*(target, options = {}) {
+    const path = yield* pathOf(options)
+    return yield* Connection.fromDuplex(yield* path.dial(target, { connectTimeout: options.connectTimeout }))
+  })
+
+  const request: TcpClient["Service"]["request"] = Effect.fn("TcpClient.request")(
+    function*(target, data, options = {}) {
+      const connection = yield* connect(target, options)
+      yield* connection.write(data)
+      const after = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+      return yield* Effect.timeoutOrElse(readAnswer(connection, options), {
+        duration: after,
+        orElse: () =>
+          Effect.flatMap(
+            connection.takeBuffered,
+            (late) => Effect.fail(new TcpError({ reason: new ReadTimeout({ after, received: late.length }) }))
+          )
+      })
+    },
+    Effect.scoped
+  )
+
+  return TcpClient.of({
+    connect,
+    request,
+    requestString: Effect.fn("TcpClient.requestString")(function*(target, data, options = {}) {
+      const encoding = options.encoding ?? "utf-8"
+      const question = yield* orEncodingError(encode(data, encoding))
+      return yield* orEncodingError(decode(yield* request(target, question, options), encoding))
+    })
+  })
+})
+
+const orEncodingError = <A>(result: Result.Result<A, Encoding>): Effect.Effect<A, TcpError> =>
+  Effect.mapError(Effect.fromResult(result), (reason) => new TcpError({ reason }))
+
+/**
+ * The client over the Dialer below.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<TcpClient, never, Dialer.Dialer> = Layer.fresh(Layer.effect(TcpClient, make))

@@ -1,0 +1,226 @@
+/**
+ * Serves TCP connections, each in a scope and a fiber of its own.
+ *
+ * The server takes its network from the `Listener` below: the operating system's or the test network's.
+ *
+ * **Details**
+ *
+ * - `serve` runs the handler for each connection and closes the connection when the handler is done. A handler that fails
+ *   or dies is logged and does not disturb the others.
+ * - At most `maxConnections` are served at once. With `overflow: "wait"` further ones wait, unread, until one is done;
+ *   with `"reject"` they are closed at once.
+ * - Interrupting `serve` drains: the server stops listening, handlers get `drainTimeout` to finish, then they are
+ *   interrupted and their connections closed.
+ * - With `tls`, the handshake is done in the connection's own fiber and must be complete within 10 seconds; a client that
+ *   is slow or speaks no TLS costs one connection, not the server.
+ *
+ * **Gotchas**
+ *
+ * A server listens from when its layer is built, so that `address` is known before `serve` runs, and no longer than the
+ * first `serve` or `accept` does: a server serves once.
+ *
+ * **Example** (An echo server)
+ *
+ * ```ts
+ * import { Effect, Layer, Stream } from "effect"
+ * import { Listener, TcpServer } from "hawser"
+ *
+ * const echo = TcpServer.TcpServer.use((server) =>
+ *   server.serve((connection) => Stream.run(connection.reads, connection.writes))
+ * )
+ *
+ * const Live = TcpServer.layer({ port: 7000, maxConnections: 500 }).pipe(Layer.provide(Listener.layer))
+ *
+ * const program = echo.pipe(Effect.provide(Live))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import type { SocketAddress } from "effect/net/NetAddress"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type { Duplex } from "node:stream"
+import type { TcpError } from "../errors/TcpError.ts"
+import { TlsConfigError } from "../errors/TlsConfigError.ts"
+import type { DialTarget } from "../internal/target.ts"
+import { server as tlsServer } from "../internal/tlsHandshake.ts"
+import { resolve, type ResolvedTls, type TlsOptions } from "../internal/tlsOptions.ts"
+import * as Connection from "./Connection.ts"
+import * as Listener from "./Listener.ts"
+
+/**
+ * How to serve.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The port to listen on; 0 lets the system choose, see `address`. Required unless `path` is given. */
+  readonly port?: number | undefined
+  /** The name or address to listen on. Default `"127.0.0.1"`: only this machine. `"0.0.0.0"` or `"::"` is everywhere. */
+  readonly host?: string | undefined
+  /** A unix socket to listen on, instead of host and port. */
+  readonly path?: string | undefined
+  /** How many connections are served at once. Default 100. */
+  readonly maxConnections?: number | undefined
+  /** What happens to further ones: they wait for their turn, or are closed. Default `"wait"`. */
+  readonly overflow?: "wait" | "reject" | undefined
+  /** TLS on every connection: `cert` and `key` are required. Default none. */
+  readonly tls?: TlsOptions | undefined
+  /** How long handlers may go on after `serve` was interrupted. Default 10 seconds. */
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
+/**
+ * The service.
+ *
+ * **Details**
+ *
+ * - `address` is where it listens, with the real port.
+ * - `serve` never ends by itself. Errors: `TcpError`, reason `Closed`, when the listener is gone. Errors of the handler
+ *   are not errors of `serve`.
+ * - `accept` gives the connections as a stream, for programs that want to run them on their own; each lives until it is
+ *   closed or the stream ends, and counts towards `maxConnections` until then.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class TcpServer extends Context.Service<TcpServer, {
+  readonly address: SocketAddress
+  readonly serve: <E, R>(
+    handler: (connection: Connection.Connection) => Effect.Effect<void, E, R>
+  ) => Effect.Effect<never, TcpError, Exclude<R, Scope.Scope>>
+  readonly accept: Stream.Stream<Connection.Connection, TcpError>
+}>()("hawser/TcpServer") {}
+
+/** How long a client may take for its TLS handshake. */
+const handshakeTimeout = "10 seconds"
+
+const resolveServerTls = Effect.fnUntraced(function*(options: TlsOptions | undefined) {
+  if (options === undefined) return undefined
+  const tls = yield* resolve(options)
+  if (tls.pem.cert === undefined) {
+    return yield* new TlsConfigError({ option: "cert", detail: "a server needs a certificate and its key" })
+  }
+  return tls
+})
+
+const encrypt = (duplex: Duplex, tls: ResolvedTls) =>
+  tlsServer(duplex, tls).pipe(
+    Effect.timeout(handshakeTimeout),
+    Effect.tapError((error) => Effect.logDebug("the TLS handshake with a client failed", error)),
+    Effect.option
+  )
+
+const make = Effect.fnUntraced(function*(options: Options) {
+  const tls = yield* resolveServerTls(options.tls)
+  const listener = yield* Listener.Listener
+  const drainTimeout = options.drainTimeout ?? "10 seconds"
+  const address: DialTarget = options.path === undefined
+    ? { host: options.host ?? "127.0.0.1", port: options.port ?? 0 }
+    : { path: options.path }
+  // a scope of its own, so that draining can stop listening before the layer goes
+  const listening = yield* Scope.fork(yield* Effect.scope)
+  const bound = yield* Scope.provide(listener.bind(address), listening)
+  const stopListening = Scope.close(listening, Exit.void)
+  const places = yield* Semaphore.make(options.maxConnections ?? 100)
+  const reject = options.overflow === "reject"
+  const next = reject ? bound.accept : Effect.andThen(places.takeScoped(1), bound.accept)
+
+  /** Accepts one connection in a scope of its own under `parent`, which also holds its place, and leaves both to `run`. */
+  const acceptOne = <A, R>(
+    parent: Scope.Scope,
+    run: (duplex: Duplex, scope: Scope.Closeable) => Effect.Effect<A, never, R>
+  ) =>
+    Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
+      const scope = yield* Scope.fork(parent)
+      const duplex = yield* restore(Scope.provide(next, scope)).pipe(
+        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+      if (reject) {
+        if (!(yield* places.takeIfAvailable(1))) return yield* Scope.close(scope, Exit.void)
+        yield* Scope.addFinalizer(scope, places.release(1))
+      }
+      return yield* run(duplex, scope)
+    }))
+
+  /** The connection, or none when the client did not get through the TLS handshake. */
+  const open = Effect.fnUntraced(function*(duplex: Duplex) {
+    const stream: Option.Option<Duplex> = tls === undefined ? Option.some(duplex) : yield* encrypt(duplex, tls)
+    return Option.isNone(stream)
+      ? Option.none<Connection.Connection>()
+      : Option.some(yield* Connection.fromDuplex(stream.value, "accepted"))
+  })
+
+  const serve: TcpServer["Service"]["serve"] = Effect.fn("TcpServer.serve")(function*(handler) {
+    // finalizers run last first: stop listening, let handlers finish, interrupt those that did not, close what is left
+    const connections = yield* Scope.fork(yield* Effect.scope)
+    const handlers = yield* FiberSet.make<void>()
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(stopListening, Effect.timeoutOption(FiberSet.awaitEmpty(handlers), drainTimeout))
+    )
+    return yield* Effect.forever(
+      acceptOne(connections, (duplex, scope) =>
+        FiberSet.run(
+          handlers,
+          open(duplex).pipe(
+            Effect.flatMap((connection) => Option.isNone(connection) ? Effect.void : handler(connection.value)),
+            Effect.catchCause((cause) =>
+              Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("a connection's handler failed", cause)
+            ),
+            Scope.provide(scope),
+            Effect.onExit((exit) => Scope.close(scope, exit))
+          ),
+          { startImmediately: true }
+        ))
+    )
+  }, Effect.scoped)
+
+  /** A connection whose scope closes when the connection does. */
+  const adopt = Effect.fnUntraced(function*({ duplex, scope }: { duplex: Duplex; scope: Scope.Closeable }) {
+    const connection = yield* Scope.provide(open(duplex), scope)
+    const over = Option.isNone(connection) ? Effect.void : connection.value.closed
+    // it ends by itself: closing the scope, from wherever, ends the connection
+    yield* Effect.forkDetach(Effect.andThen(over, Scope.close(scope, Exit.void)))
+    return connection
+  })
+
+  const accept: TcpServer["Service"]["accept"] = Stream.unwrap(Effect.gen(function*() {
+    const parent = yield* Effect.scope
+    yield* Effect.addFinalizer(() => stopListening)
+    return Stream.fromEffectRepeat(
+      acceptOne(parent, (duplex, scope) => Effect.succeed({ duplex, scope }))
+    ).pipe(
+      // unordered, so that nobody waits for another client's handshake
+      Stream.mapEffect((accepted) => accepted === undefined ? Effect.succeedNone : adopt(accepted), {
+        concurrency: "unbounded",
+        unordered: true
+      }),
+      Stream.filterMap(Result.fromOption(() => undefined))
+    )
+  }))
+
+  return TcpServer.of({ address: bound.address, serve, accept })
+})
+
+/**
+ * A server. Listens when the layer is built and stops when it goes. Errors: `TcpError` (`AddressInUse`,
+ * `PermissionDenied`), `TlsConfigError`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<TcpServer, TcpError | TlsConfigError, Listener.Listener> =>
+  Layer.fresh(Layer.effect(TcpServer, make(options)))
