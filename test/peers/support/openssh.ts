@@ -82,14 +82,16 @@ const make = Effect.gen(function*() {
       return port!
     }))
 
-  const knownHosts = (publicKey: string) => `[127.0.0.1]:${port} ${publicKey.split(" ", 2).join(" ")}\n`
+  const line = (publicKey: string) => `[127.0.0.1]:${port} ${publicKey.split(" ", 2).join(" ")}\n`
   const hostKeys = yield* Effect.forEach(["host_ed25519", "host_rsa", "host_ecdsa"], (name) => read(`${name}.pub`))
-  const otherHostKey = yield* read("other_host.pub")
   yield* files(directory, {
-    known_hosts: hostKeys.map(knownHosts).join(""),
-    known_hosts_other: knownHosts(otherHostKey),
+    known_hosts: hostKeys.map(line).join(""),
+    known_hosts_hashed: hostKeys.map(line).join(""),
+    known_hosts_rsa: line(hostKeys[1]!),
+    known_hosts_other: line(yield* read("other_host.pub")),
     known_hosts_empty: ""
   })
+  yield* keygen("-H", "-f", "known_hosts_hashed")
   const fingerprint = /SHA256:\S+/.exec(yield* keygen("-l", "-f", "host_ed25519.pub"))![0]
   return {
     host: "127.0.0.1",
@@ -104,10 +106,14 @@ const make = Effect.gen(function*() {
       stranger: `${directory}/id_stranger`
     },
     passphrase,
-    /** Files with this server's host keys, with another key for it, and with none. */
-    knownHosts: `${directory}/known_hosts`,
-    knownHostsOther: `${directory}/known_hosts_other`,
-    knownHostsEmpty: `${directory}/known_hosts_empty`,
+    /** Files with all of its host keys, the same hashed, its RSA key only, another server's key for it, and none. */
+    knownHosts: {
+      all: `${directory}/known_hosts`,
+      hashed: `${directory}/known_hosts_hashed`,
+      rsa: `${directory}/known_hosts_rsa`,
+      other: `${directory}/known_hosts_other`,
+      empty: `${directory}/known_hosts_empty`
+    },
     /** SHA-256 of the ed25519 host key, as OpenSSH prints it. */
     fingerprint
   }
