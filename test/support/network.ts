@@ -1,0 +1,39 @@
+import { describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Dialer from "../../src/services/Dialer.ts"
+import * as Listener from "../../src/services/Listener.ts"
+import * as TestNetwork from "../../src/testing/TestNetwork.ts"
+import { leavesNothing } from "./leaks.ts"
+
+/** The networks a suite runs on; bind `127.0.0.1` port 0 and dial the address that comes back. */
+const networks = {
+  "on loopback": () => Layer.merge(Dialer.layer, Listener.layer),
+  "on the test network": () => TestNetwork.layer(),
+  "on the test network, byte by byte": () => TestNetwork.layer({ fragment: 1 })
+}
+
+/** Which network a suite is on, for the few things that differ. */
+export type NetworkName = keyof typeof networks
+
+/** Defines a test: real time, a network of its own, and nothing may be left behind. */
+export type NetworkTest = (
+  title: string,
+  body: () => Effect.Effect<unknown, unknown, Dialer.Dialer | Listener.Listener | Scope.Scope>,
+  timeout?: number
+) => void
+
+/** Runs one suite over real loopback and over the test network, where everything has to look the same. */
+export const describeOnNetworks = (name: string, suite: (test: NetworkTest, network: NetworkName) => void): void => {
+  const on = (network: NetworkName) =>
+    describe(`${name} ${network}`, () =>
+      suite(
+        (title, body, timeout) =>
+          it.live(title, () => leavesNothing(Effect.provide(Effect.scoped(body()), networks[network]())), timeout),
+        network
+      ))
+  on("on loopback")
+  on("on the test network")
+  on("on the test network, byte by byte")
+}
