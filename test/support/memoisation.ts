@@ -128,7 +128,7 @@ export const keepsPathsApart = (name: string, make: () => Wrapper, answer: Answe
         () =>
           Effect.map(
             program.run(make(), answer),
-            (asked) => assert.deepStrictEqual([...asked].sort(), program.expected)
+            (asked) => assert.deepStrictEqual([...asked].toSorted(), program.expected)
           )
       )
     }
