@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as NetAddress from "effect/net/NetAddress"
@@ -11,8 +12,11 @@ const ignore = () => {}
 /** An error event without a listener ends the process; every stream we own has this one for as long as it lives. */
 export const guardErrors = <D extends Duplex>(duplex: D): D => duplex.on("error", ignore)
 
-/** How long what was written may take to reach the system when a connection is closed. */
-const linger = "2 seconds"
+/**
+ * How long what was written may take to reach the system when a connection is closed: real time, so that a peer that
+ * takes nothing cannot hold up the end of a program whose clock is a test's.
+ */
+const linger = Effect.provideService(Effect.sleep("2 seconds"), Clock.Clock, Clock.Clock.defaultValue())
 
 const flushed = (duplex: Duplex) =>
   Effect.callback<void>((resume) => {
@@ -33,7 +37,7 @@ export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect
     if (!duplex.writableEnded) duplex.end()
     return duplex.writableFinished
       ? destroy
-      : flushed(duplex).pipe(Effect.timeoutOption(linger), Effect.andThen(destroy))
+      : Effect.andThen(Effect.raceFirst(flushed(duplex), linger), destroy)
   })
 
 /**
