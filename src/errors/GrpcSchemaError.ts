@@ -1,0 +1,203 @@
+/**
+ * What can be wrong with `.proto` definitions, and with a request that does not fit them.
+ *
+ * A request is checked before anything is sent: a field that does not exist, a number that is out of range or the name of
+ * an enum value that is not one are errors, never dropped.
+ *
+ * **Example** (Telling a user which field is wrong)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import type { GrpcChannel } from "hawser"
+ *
+ * const send = (channel: GrpcChannel.GrpcChannel, order: object) =>
+ *   channel.unary("acme.Orders/Create", order).pipe(
+ *     Effect.catchReason("GrpcSchemaError", "WrongType", (reason) => Effect.succeed({ mend: reason.path }))
+ *   )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * A definition cannot be understood: `detail` says what is wrong in `file`, at `line` where that is known.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Syntax extends Schema.TaggedError<Syntax>("hawser/GrpcSchemaError/Syntax")("Syntax", {
+  file: Schema.String,
+  line: Schema.optional(Schema.Int),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.detail}`
+  }
+}
+
+/**
+ * `file` imports something that was not given and is in none of the folders.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class MissingImport
+  extends Schema.TaggedError<MissingImport>("hawser/GrpcSchemaError/MissingImport")("MissingImport", {
+    file: Schema.String,
+    import: Schema.String
+  })
+{
+  override get message(): string {
+    return `${this.file} imports "${this.import}", which is not there`
+  }
+}
+
+/**
+ * A definition uses a type that nothing defines.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnresolvedType
+  extends Schema.TaggedError<UnresolvedType>("hawser/GrpcSchemaError/UnresolvedType")("UnresolvedType", {
+    file: Schema.optional(Schema.String),
+    type: Schema.String
+  })
+{
+  override get message(): string {
+    return `${this.file === undefined ? "" : `${this.file}: `}nothing defines the type "${this.type}"`
+  }
+}
+
+/**
+ * A file cannot be read.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnreadableFile
+  extends Schema.TaggedError<UnreadableFile>("hawser/GrpcSchemaError/UnreadableFile")("UnreadableFile", {
+    path: Schema.String,
+    cause: Schema.optional(Schema.Defect())
+  })
+{
+  override get message(): string {
+    return `cannot read "${this.path}"`
+  }
+}
+
+/**
+ * The schema has no such method. `known` are those of the service, or of all services when the service is not there
+ * either.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnknownMethod
+  extends Schema.TaggedError<UnknownMethod>("hawser/GrpcSchemaError/UnknownMethod")("UnknownMethod", {
+    method: Schema.String,
+    known: Schema.Array(Schema.String)
+  })
+{
+  override get message(): string {
+    return `no method "${this.method}"; there are: ${this.known.length === 0 ? "none" : this.known.join(", ")}`
+  }
+}
+
+/**
+ * The method exists and is called in the wrong way, such as a server stream with `unary`.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class WrongKind extends Schema.TaggedError<WrongKind>("hawser/GrpcSchemaError/WrongKind")("WrongKind", {
+  method: Schema.String,
+  kind: Schema.String,
+  calledAs: Schema.String
+}) {
+  override get message(): string {
+    return `"${this.method}" is ${this.kind} and was called as ${this.calledAs}`
+  }
+}
+
+/**
+ * A request has a field that its message does not have. `path` leads to it, such as `"order.items[2].colour"`.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnknownField
+  extends Schema.TaggedError<UnknownField>("hawser/GrpcSchemaError/UnknownField")("UnknownField", {
+    path: Schema.String,
+    known: Schema.Array(Schema.String)
+  })
+{
+  override get message(): string {
+    return `no field "${this.path}"; there are: ${this.known.length === 0 ? "none" : this.known.join(", ")}`
+  }
+}
+
+/**
+ * A value does not fit its field: the wrong type, a number out of range, the name of an enum value that does not exist,
+ * two fields of one `oneof`. `got` describes it and is cut when it is long.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class WrongType extends Schema.TaggedError<WrongType>("hawser/GrpcSchemaError/WrongType")("WrongType", {
+  path: Schema.String,
+  expected: Schema.String,
+  got: Schema.String
+}) {
+  override get message(): string {
+    return `"${this.path}" should be ${this.expected} and is ${this.got}`
+  }
+}
+
+/**
+ * Everything that can be wrong with definitions and requests.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const GrpcSchemaErrorReason = Schema.Union([
+  Syntax,
+  MissingImport,
+  UnresolvedType,
+  UnreadableFile,
+  UnknownMethod,
+  WrongKind,
+  UnknownField,
+  WrongType
+])
+
+/**
+ * Everything that can be wrong with definitions and requests.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type GrpcSchemaErrorReason = typeof GrpcSchemaErrorReason.Type
+
+/**
+ * A definition, or a request that should fit it, is wrong. Nothing was sent.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class GrpcSchemaError extends Schema.TaggedError<GrpcSchemaError>("hawser/GrpcSchemaError")("GrpcSchemaError", {
+  reason: GrpcSchemaErrorReason
+}) {
+  /** The reason, so that tools which print causes show it. */
+  override readonly cause = this.reason
+
+  /** Always false: it stays wrong until somebody mends it. */
+  get isRetryable(): boolean {
+    return false
+  }
+
+  override get message(): string {
+    return this.reason.message
+  }
+}
