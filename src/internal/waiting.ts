@@ -46,6 +46,7 @@ export class Waiting {
   close(): void {
     this.closed = true
     for (const duplex of this.duplexes) duplex.destroy()
+    this.duplexes.clear()
     for (const taker of this.takers) taker(Effect.fail(new TcpError({ reason: new Closed() })))
     this.takers.clear()
   }
