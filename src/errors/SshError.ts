@@ -1,0 +1,289 @@
+/**
+ * What can go wrong with SSH, once the server's port has been reached.
+ *
+ * Not reaching it is a `DialError`, which stands beside this one in the error channel. A command that ends with an exit
+ * code other than 0 is not an error: the code is in its result.
+ *
+ * **Example** (Telling a wrong password from a lost connection)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ssh, SshAuth } from "hawser"
+ *
+ * const uptime = Ssh.Ssh.use((ssh) => ssh.execute({ host: "db", username: "ops", auth: SshAuth.none }, "uptime"))
+ *
+ * const program = uptime.pipe(
+ *   Effect.catchReason("SshError", "AuthenticationFailed", ({ remaining }) =>
+ *     Effect.die(`give me one of ${remaining.join(", ")}`)),
+ *   Effect.retry({ times: 3, while: (error) => error.isRetryable })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+
+/**
+ * Why a host key was not accepted.
+ *
+ * - `unknown`: nothing is known about this host; the key may be right, and somebody has to say so once
+ * - `changed`: another key is known for this host; either the host was reinstalled or somebody sits in between
+ * - `revoked`: the key is marked as revoked
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const HostKeyProblem = Schema.Literals(["unknown", "changed", "revoked"])
+
+/**
+ * Why a host key was not accepted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type HostKeyProblem = typeof HostKeyProblem.Type
+
+/**
+ * The server's host key was not accepted, and nothing was sent to it. `fingerprint` (`SHA256:...`) is that of the key it
+ * showed; `detail` says what was expected and, where a file knows better, in which line.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class HostKeyRejected extends Schema.TaggedError<HostKeyRejected>("hawser/SshError/HostKeyRejected")(
+  "HostKeyRejected",
+  { host: Schema.String, fingerprint: Schema.String, why: HostKeyProblem, detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the host key of ${this.host} is ${this.why}: ${this.detail} (it showed ${this.fingerprint})`
+  }
+}
+
+/**
+ * The server accepted none of the ways to log in. `tried` are the methods that were tried, in order, and `remaining`
+ * those the server would still accept.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class AuthenticationFailed extends Schema.TaggedError<AuthenticationFailed>(
+  "hawser/SshError/AuthenticationFailed"
+)("AuthenticationFailed", { tried: Schema.Array(Schema.String), remaining: Schema.Array(Schema.String) }) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    const list = (methods: ReadonlyArray<string>) => methods.length === 0 ? "nothing" : methods.join(", ")
+    return `authentication failed: tried ${list(this.tried)}; the server accepts ${list(this.remaining)}`
+  }
+}
+
+/**
+ * The two sides could not agree, or the peer does not speak SSH; `detail` says what happened.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>("hawser/SshError/HandshakeFailed")(
+  "HandshakeFailed",
+  { detail: Schema.String, cause: Schema.optional(Schema.Defect()) }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the SSH handshake failed: ${this.detail}`
+  }
+}
+
+/**
+ * The session was not ready after `after`; `phase` says what it was waiting for.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class HandshakeTimeout extends Schema.TaggedError<HandshakeTimeout>("hawser/SshError/HandshakeTimeout")(
+  "HandshakeTimeout",
+  { after: Schema.Duration, phase: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `timed out after ${Duration.format(this.after)} while waiting for ${this.phase}`
+  }
+}
+
+/**
+ * A private key cannot be used: the file is missing, the format is not known, or the passphrase is missing or wrong.
+ * Found out before anything is dialled.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class KeyUnreadable extends Schema.TaggedError<KeyUnreadable>("hawser/SshError/KeyUnreadable")(
+  "KeyUnreadable",
+  { detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the private key cannot be used: ${this.detail}`
+  }
+}
+
+/**
+ * The server did not open a channel, or refused to run the command on it. `code` is that of RFC 4254, section 5.1
+ * (1 prohibited, 2 connect failed, 3 unknown type, 4 resource shortage), or 0 where the server gave none.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ChannelRefused extends Schema.TaggedError<ChannelRefused>("hawser/SshError/ChannelRefused")(
+  "ChannelRefused",
+  { code: Schema.Int, detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return this.code === 4
+  }
+  override get message(): string {
+    return `the server refused: ${this.detail} (${this.code})`
+  }
+}
+
+/**
+ * The connection to the server is gone. What a command had done by then is not known.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ConnectionLost extends Schema.TaggedError<ConnectionLost>("hawser/SshError/ConnectionLost")(
+  "ConnectionLost",
+  { detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `the SSH connection is gone: ${this.detail}`
+  }
+}
+
+/**
+ * The command had not ended after `after`. Its channel was closed; servers do not always end the process then.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class CommandTimeout extends Schema.TaggedError<CommandTimeout>("hawser/SshError/CommandTimeout")(
+  "CommandTimeout",
+  { after: Schema.Duration }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the command had not ended after ${Duration.format(this.after)}`
+  }
+}
+
+/**
+ * The command wrote more than `maxSize` bytes to its output and its error output together. Its channel was closed.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class OutputTooLarge extends Schema.TaggedError<OutputTooLarge>("hawser/SshError/OutputTooLarge")(
+  "OutputTooLarge",
+  { maxSize: Schema.Int }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the command wrote more than ${this.maxSize} bytes`
+  }
+}
+
+/**
+ * Something this library has no name for; `cause` is the system's error.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unknown extends Schema.TaggedError<Unknown>("hawser/SshError/Unknown")(
+  "Unknown",
+  { detail: Schema.String, cause: Schema.optional(Schema.Defect()) }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * Everything that can go wrong with SSH.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const SshErrorReason = Schema.Union([
+  HostKeyRejected,
+  AuthenticationFailed,
+  HandshakeFailed,
+  HandshakeTimeout,
+  KeyUnreadable,
+  ChannelRefused,
+  ConnectionLost,
+  CommandTimeout,
+  OutputTooLarge,
+  Unknown
+])
+
+/**
+ * Everything that can go wrong with SSH.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SshErrorReason = typeof SshErrorReason.Type
+
+/**
+ * SSH failed. `server` says with whom (`ssh ops@bastion:22`) and `reason` why.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SshError extends Schema.TaggedError<SshError>("hawser/SshError")("SshError", {
+  server: Schema.String,
+  reason: SshErrorReason
+}) {
+  /** The reason, so that tools which print causes show it. */
+  override readonly cause = this.reason
+
+  /** Whether trying again, unchanged, could succeed. */
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+
+  override get message(): string {
+    return `${this.server}: ${this.reason.message}`
+  }
+}

@@ -1,0 +1,225 @@
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
+import type { Readable } from "node:stream"
+import type { ClientChannel } from "ssh2"
+import { ChannelRefused, ConnectionLost, type SshErrorReason } from "../errors/SshError.ts"
+import type { Connection } from "./ssh2Client.ts"
+
+/** What ssh2 keeps about one direction of a channel, where its types say nothing: `open`, `eof`, `closing` or `closed`. */
+export const stateOf = (direction: unknown): unknown =>
+  typeof direction === "object" && direction !== null && "state" in direction ? direction.state : undefined
+
+interface OpenFailure extends Error {
+  readonly reason?: number | string | undefined
+}
+
+/** Opens a channel. `use` runs in the moment it opens, before anything can arrive on it. */
+export const open = <A>(
+  connection: Connection,
+  request: (done: (error: Error | undefined, channel: ClientChannel) => void) => void,
+  use: (channel: ClientChannel) => A
+): Effect.Effect<A, ConnectionLost | ChannelRefused> =>
+  Effect.callback((resume) => {
+    let wanted = true
+    const done = (error: OpenFailure | undefined, channel: ClientChannel) => {
+      const lost = connection.lost()
+      if (error === undefined && wanted && lost === undefined) {
+        return resume(Effect.succeed(use(channel)))
+      }
+      if (error === undefined) channel.close()
+      else {resume(Effect.fail(
+          lost ?? new ChannelRefused({
+            code: typeof error.reason === "number" ? error.reason : 0,
+            detail: error.message.replace("(SSH) Channel open failure: ", "")
+          })
+        ))}
+    }
+    const lost = connection.lost()
+    if (lost !== undefined) return resume(Effect.fail(lost))
+    try {
+      request(done)
+    } catch (cause) {
+      // ssh2 throws when its stream can no longer be written
+      return resume(Effect.fail(new ConnectionLost({ detail: String(cause) })))
+    }
+    return Effect.sync(() => {
+      wanted = false
+    })
+  })
+
+/** Up to how many bytes are taken from ssh2 before somebody asks for them. */
+const readAhead = 65_536
+
+type Batch = Arr.NonEmptyReadonlyArray<Uint8Array>
+
+/**
+ * What one direction of a channel brought and nobody has taken yet. Nothing is lost when a reader is interrupted: it takes
+ * bytes in the moment it goes on with them.
+ */
+class Inbox {
+  private chunks: Array<Uint8Array> = []
+  private size = 0
+  private ended = false
+  private failure: SshErrorReason | undefined
+  private readers = new Set<() => void>()
+  private readonly source: Readable
+
+  constructor(source: Readable) {
+    this.source = source
+    source.on("data", this.onData).on("end", this.onEnd).on("error", () => {})
+  }
+
+  private readonly onData = (chunk: Uint8Array) => {
+    this.chunks.push(chunk)
+    this.size += chunk.length
+    if (this.size >= readAhead) this.source.pause()
+    this.wake()
+  }
+
+  private readonly onEnd = () => {
+    this.ended = true
+    this.wake()
+  }
+
+  private wake(): void {
+    const { readers } = this
+    // a reader goes on at once, and may be waiting again before the next one is told
+    this.readers = new Set()
+    for (const reader of readers) reader()
+  }
+
+  /** From now on the end of the bytes is this failure. */
+  fail(reason: SshErrorReason): void {
+    this.failure = reason
+    this.wake()
+  }
+
+  /** Takes no more from ssh2; who still reads afterwards is told why there is no more. */
+  stop(reason: SshErrorReason): void {
+    this.source.off("data", this.onData).pause()
+    if (!this.ended) this.failure = reason
+    this.onEnd()
+  }
+
+  private take(): Batch | undefined {
+    const { chunks } = this
+    if (!Arr.isArrayNonEmpty(chunks)) return undefined
+    this.chunks = []
+    if (this.size >= readAhead) this.source.resume()
+    this.size = 0
+    return chunks
+  }
+
+  readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
+    const batch = this.take()
+    if (batch !== undefined) return Effect.succeed(batch)
+    // what ssh2 still holds comes first, also when the connection is gone
+    if (this.ended || (this.failure !== undefined && this.source.readableLength === 0)) {
+      return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
+    }
+    return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) => {
+      const reader = () => resume(this.pull)
+      this.readers.add(reader)
+      return Effect.sync(() => void this.readers.delete(reader))
+    })
+  })
+}
+
+/** How a command ended. */
+export interface Exit {
+  readonly exitCode: Option.Option<number>
+  readonly signal: Option.Option<string>
+}
+
+/** A command's channel as streams, a sink and an exit. */
+export interface Process {
+  readonly stdin: Sink.Sink<void, Uint8Array, never, SshErrorReason>
+  readonly stdout: Stream.Stream<Uint8Array, SshErrorReason>
+  readonly stderr: Stream.Stream<Uint8Array, SshErrorReason>
+  readonly exit: Effect.Effect<Exit, SshErrorReason>
+  /** Waits until neither side can send any more. */
+  readonly closed: Effect.Effect<void>
+  /** Closes the channel without waiting for the server, which answers no sooner than the process ends. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * Takes a channel over. ssh2 ends a channel whose connection is gone as if the command had finished, so what counts is
+ * what ssh2 knew of the channel in the moment before.
+ */
+export const process = (connection: Connection, channel: ClientChannel): Process => {
+  const stdout = new Inbox(channel)
+  const stderr = new Inbox(channel.stderr)
+  const exit = Deferred.makeUnsafe<Exit, SshErrorReason>()
+  const closed = Deferred.makeUnsafe<void>()
+
+  const forget = connection.onLost((reason) => {
+    if (stateOf(channel.incoming) === "open") {
+      stdout.fail(reason)
+      stderr.fail(reason)
+    }
+    Deferred.doneUnsafe(exit, Effect.fail(reason))
+    Deferred.doneUnsafe(closed, Effect.void)
+  })
+  const ended = (code?: number | null, signal?: string) =>
+    Deferred.doneUnsafe(
+      exit,
+      Effect.succeed({ exitCode: Option.fromNullishOr(code), signal: Option.fromNullishOr(signal) })
+    )
+  channel.on("exit", ended).on("close", (code?: number | null, signal?: string) => {
+    // servers need not say how a command ended (RFC 4254, section 6.10)
+    ended(code, signal)
+    Deferred.doneUnsafe(closed, Effect.void)
+    forget()
+  })
+
+  /** ssh2 never calls back for what is written to a channel that the server has closed. */
+  const writable = () => stateOf(channel.outgoing) === "open" && channel.writable
+
+  const drained = Effect.callback<void>((resume) => {
+    const done = () => resume(Effect.void)
+    channel.once("drain", done)
+    return Effect.sync(() => void channel.off("drain", done))
+  })
+
+  const write = (chunks: Batch): Effect.Effect<boolean, SshErrorReason> =>
+    Effect.suspend(() => {
+      const lost = connection.lost()
+      if (lost !== undefined) return Effect.fail(lost)
+      let full = false
+      for (const chunk of chunks) {
+        if (!writable()) return Effect.succeed(false)
+        full = !channel.write(chunk)
+      }
+      return full
+        ? Effect.as(Effect.raceFirst(drained, Deferred.await(closed)), true)
+        : Effect.succeed(true)
+    })
+
+  const endInput = Effect.sync(() => {
+    if (writable()) channel.end()
+  })
+
+  return {
+    stdin: Sink.mapEffect(Sink.forEachWhileArray(write), () => endInput),
+    stdout: Stream.fromPull(Effect.succeed(stdout.pull)),
+    stderr: Stream.fromPull(Effect.succeed(stderr.pull)),
+    exit: Deferred.await(exit),
+    closed: Deferred.await(closed),
+    close: Effect.sync(() => {
+      forget()
+      const reason = new ConnectionLost({ detail: "the scope of the command was closed" })
+      stdout.stop(reason)
+      stderr.stop(reason)
+      Deferred.doneUnsafe(exit, Effect.fail(reason))
+      Deferred.doneUnsafe(closed, Effect.void)
+      channel.close()
+    })
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * A Dialer that dials from an SSH server: a jump host, as `ssh -J` has it.
+ *
+ * The layer opens one session when it is built and closes it when it is released. Each dial is a channel of that session,
+ * so a hundred connections through the tunnel cost one login. Names are resolved by the server.
+ *
+ * **Details**
+ *
+ * - Layers stack: an SshTunnel over an SshTunnel is a chain of jump hosts; over a Proxy it leaves through the proxy.
+ * - A target that the server cannot reach is `Refused`, `NameNotFound` or `Unreachable` where the server says so in words
+ *   that OpenSSH uses, and `TunnelRefused` otherwise.
+ * - When the session is lost, what was dialled through it ends with an error, and every later dial fails with
+ *   `TunnelRefused`. The layer does not log in again by itself.
+ *
+ * **Example** (A database behind a bastion)
+ *
+ * ```ts
+ * import { Layer, Redacted } from "effect"
+ * import { Dialer, SshAuth, SshTunnel, TcpClient } from "hawser"
+ *
+ * const Bastion = SshTunnel.layer({
+ *   host: "bastion",
+ *   username: "ops",
+ *   auth: SshAuth.password(Redacted.make("secret"))
+ * })
+ *
+ * const Live = TcpClient.layer.pipe(
+ *   Layer.provide(Bastion),
+ *   Layer.provide(Dialer.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { DialError } from "../errors/DialError.ts"
+import type { SshError } from "../errors/SshError.ts"
+import { Dialer } from "../services/Dialer.ts"
+import * as Ssh from "../services/Ssh.ts"
+
+/**
+ * Dials through an SSH server. Fails to build as `Ssh.connect` fails. Each call makes a new layer with a session of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (settings: Ssh.SshSettings): Layer.Layer<Dialer, DialError | SshError, Dialer> =>
+  Layer.fresh(Layer.effect(
+    Dialer,
+    Effect.gen(function*() {
+      const session = yield* Ssh.make(yield* Dialer).connect(settings)
+      return Dialer.of(session.dialer)
+    })
+  ))

@@ -1,0 +1,167 @@
+/**
+ * SSH clients: run commands on other machines, and dial through them.
+ *
+ * `Ssh.layer` needs a `Dialer` and reaches its servers through it, so SSH runs over a proxy, over TLS, over another SSH
+ * server or over the test network without knowing. `connect` gives a session for as long as the scope lives; `execute` opens
+ * one, runs a command and closes it.
+ *
+ * **Details**
+ *
+ * - The server's host key is verified before anything secret is sent, by `~/.ssh/known_hosts` unless `hostKeys` says
+ *   otherwise.
+ * - A server that is silent for three `keepAlive` intervals counts as lost, so a session never hangs on a dead connection.
+ * - Signatures with SHA-1 are not offered. Transfers are encrypted with AES-GCM, ChaCha20 or AES-CTR as the two sides agree.
+ *
+ * **Gotchas**
+ *
+ * A handshake costs some milliseconds of computing on both sides and several round trips. Keep a session where several
+ * commands run on one server.
+ *
+ * **Example** (Running a command)
+ *
+ * ```ts
+ * import { Effect, Layer, Redacted } from "effect"
+ * import { Dialer, Ssh, SshAuth } from "hawser"
+ *
+ * const program = Effect.gen(function*() {
+ *   const ssh = yield* Ssh.Ssh
+ *   const { exitCode, text } = yield* ssh.execute(
+ *     { host: "db.internal", username: "ops", auth: SshAuth.password(Redacted.make("secret")) },
+ *     "df -h /",
+ *     { timeout: "10 seconds" }
+ *   )
+ *   yield* Effect.log(exitCode, text)
+ * }).pipe(Effect.provide(Ssh.layer.pipe(Layer.provide(Dialer.layer))))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { DialError } from "../errors/DialError.ts"
+import { SshError, type SshErrorReason } from "../errors/SshError.ts"
+import { scopedUnlessFailed } from "../internal/duplex.ts"
+import { EventSink } from "../internal/events.ts"
+import * as Ssh2Auth from "../internal/ssh2Auth.ts"
+import * as Ssh2Client from "../internal/ssh2Client.ts"
+import { Dialer } from "./Dialer.ts"
+import * as HostKeys from "./HostKeys.ts"
+import type * as SshAuth from "./SshAuth.ts"
+import * as SshSession from "./SshSession.ts"
+
+/**
+ * Which server, as whom, and how to know that it is the right one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SshSettings {
+  /** A name or an address, without brackets. */
+  readonly host: string
+  /** Default 22. */
+  readonly port?: number | undefined
+  /** Whom to log in as. */
+  readonly username: string
+  /** One way to log in, or several that are tried in order. */
+  readonly auth: SshAuth.SshAuth | ReadonlyArray<SshAuth.SshAuth>
+  /** Which host keys to accept. Default `HostKeys.knownHosts()`. */
+  readonly hostKeys?: HostKeys.HostKeys | undefined
+  /** How long the way to the server's port may take. Default: that of the Dialer. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * How long it may take from there until commands can run: the keys, the verification of the host key, the login. Default
+   * 20 seconds.
+   */
+  readonly handshakeTimeout?: Duration.Input | undefined
+  /**
+   * How often to ask a silent server whether it is still there; three questions without an answer end the session. `false`
+   * never asks. Default 15 seconds.
+   */
+  readonly keepAlive?: Duration.Input | false | undefined
+}
+
+/**
+ * The service: `connect` opens a session for as long as the scope lives, `execute` runs one command in a session of its own.
+ *
+ * **Details**
+ *
+ * Besides `DialError` for the way there, `connect` fails with `SshError` for these reasons: `KeyUnreadable` (before dialling),
+ * `HostKeyRejected`, `AuthenticationFailed`, `HandshakeFailed`, `HandshakeTimeout`, and `Unknown` where a `known_hosts` file
+ * cannot be read or written. `execute` adds those of `SshSession.execute`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Ssh extends Context.Service<Ssh, {
+  readonly connect: (
+    settings: SshSettings
+  ) => Effect.Effect<SshSession.SshSession, DialError | SshError, Scope.Scope>
+  readonly execute: <E = never, R = never>(
+    settings: SshSettings,
+    command: string,
+    options?: SshSession.ExecuteOptions<E, R>
+  ) => Effect.Effect<SshSession.CommandResult, DialError | SshError | E, R>
+}>()("hawser/Ssh") {}
+
+const isMany = (auth: SshSettings["auth"]): auth is ReadonlyArray<SshAuth.SshAuth> => Array.isArray(auth)
+
+/**
+ * How errors, spans and logs call a server: `ssh ops@bastion:22`.
+ *
+ * @internal
+ */
+const nameOf = ({ host, username }: SshSettings, port: number): string =>
+  `ssh ${username}@${host.includes(":") ? `[${host}]` : host}:${port}`
+
+const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: SshSettings) {
+  const port = settings.port ?? 22
+  const name = nameOf(settings, port)
+  const failed = Effect.mapError((reason: SshErrorReason) => new SshError({ server: name, reason }))
+  const attempts = yield* failed(
+    Effect.forEach(isMany(settings.auth) ? settings.auth : [settings.auth], Ssh2Auth.prepare)
+  )
+  const hostKeys = yield* failed((settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port }))
+  const connection = yield* scopedUnlessFailed(Effect.gen(function*() {
+    const duplex = yield* dialer.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout })
+    return yield* failed(Ssh2Client.connect(duplex, {
+      username: settings.username,
+      attempts,
+      hostKeys,
+      keepAlive: settings.keepAlive === false
+        ? undefined
+        : Duration.fromInputUnsafe(settings.keepAlive ?? "15 seconds"),
+      handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds")
+    }))
+  }))
+  const report = yield* EventSink
+  const event = (event: string, detail: string) => report({ source: "ssh", id: name, event, detail })
+  event("connected", connection.hostKey.fingerprint)
+  connection.onLost((reason) => event("closed", reason.detail))
+  return SshSession.make(connection, name, dialer.connectTimeout)
+})
+
+/**
+ * The service over a Dialer you have in hand.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (dialer: Dialer["Service"]): Ssh["Service"] => {
+  const connect = Effect.fn("Ssh.connect")((settings: SshSettings) => open(dialer, settings))
+  return {
+    connect,
+    execute: (settings, command, options) =>
+      Effect.scoped(Effect.flatMap(connect(settings), (session) => session.execute(command, options)))
+  }
+}
+
+/**
+ * SSH over the Dialer below.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Ssh, never, Dialer> = Layer.fresh(Layer.effect(Ssh, Effect.map(Dialer, make)))
