@@ -26,7 +26,7 @@ export interface DirectOptions {
   readonly attemptDelay: Duration.Duration
 }
 
-type Address = { readonly host: string; readonly port: number } | { readonly path: string }
+export type Address = { readonly host: string; readonly port: number } | { readonly path: string }
 
 const show = (address: Address) =>
   "path" in address
@@ -98,7 +98,7 @@ const attempt = (address: Address, options: DirectOptions, opened?: Set<Net.Sock
  * RFC 8305, section 5: each attempt starts when the one before it has failed, or after a delay while that one goes on.
  * The first connection wins; the others are closed.
  */
-const race = Effect.fnUntraced(function*(addresses: ReadonlyArray<Address>, options: DirectOptions) {
+export const race = Effect.fnUntraced(function*(addresses: ReadonlyArray<Address>, options: DirectOptions) {
   const failures: Array<DialErrorReason> = []
   const opened = new Set<Net.Socket>()
   let winner: Net.Socket | undefined
