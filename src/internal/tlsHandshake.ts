@@ -120,6 +120,8 @@ export const server = Effect.fnUntraced(function*(duplex: Duplex, options: Resol
     "secure",
     "the client"
   )
+  // Node clears this only on sockets that its own tls.Server made, and node:http2 waits until it is cleared
+  Reflect.set(socket, "secureConnecting", false)
   const refusal = options.requestClientCertificate && options.verify ? verifyClient(socket) : undefined
   if (refusal === undefined) return socket
   return yield* new TlsHandshake({
