@@ -55,11 +55,10 @@ export const bind = Effect.fnUntraced(function*(target: Target.Target, address: 
   const server = yield* Effect.acquireRelease(
     listen(target, address, options, waiting),
     (server) =>
-      Effect.callback<void>((resume) => {
+      Effect.sync(() => {
         waiting.close()
         // connections that were taken belong to their own scopes; only listening ends here
         server.close()
-        resume(Effect.void)
       }),
     { interruptible: true }
   )

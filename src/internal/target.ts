@@ -16,20 +16,28 @@ const show = (input: DialTarget): string => {
   return "path" in input ? input.path : `${String(input.host)}:${input.port}`
 }
 
-/** Understands a target, or says why it cannot. */
-export const parse = (input: DialTarget): Result.Result<Target, InvalidTarget> => {
-  const refuse = (why: string) => Result.fail(new InvalidTarget({ input: show(input), why }))
+const refuse = (input: DialTarget, why: string) => Result.fail(new InvalidTarget({ input: show(input), why }))
+
+/** Understands an address to listen on, or says why it cannot: as a target, but port 0 means "choose one". */
+export const parseAddress = (input: DialTarget): Result.Result<Target, InvalidTarget> => {
   if (typeof input === "object" && "path" in input) {
     return input.path === ""
-      ? refuse("the socket path is empty")
+      ? refuse(input, "the socket path is empty")
       : Result.succeed(NetAddress.unixPathAddress(input.path))
   }
   const parsed = hostPortFromInput(
     NetAddress.isInetAddress(input) ? { host: input.address, port: input.port } : input
   )
-  if (Result.isFailure(parsed)) return refuse(parsed.failure.message)
-  return parsed.success.port === 0 ? refuse("port 0 cannot be dialled") : Result.succeed(parsed.success)
+  return Result.isFailure(parsed) ? refuse(input, parsed.failure.message) : Result.succeed(parsed.success)
 }
+
+/** Understands a target, or says why it cannot. */
+export const parse = (input: DialTarget): Result.Result<Target, InvalidTarget> =>
+  Result.flatMap(
+    parseAddress(input),
+    (target) =>
+      isHostPort(target) && target.port === 0 ? refuse(input, "port 0 cannot be dialled") : Result.succeed(target)
+  )
 
 /** `db:5432`, `[::1]:80` or a socket path. */
 export const format = (target: Target | NetAddress.SocketAddress): string =>

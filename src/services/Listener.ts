@@ -27,13 +27,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Host from "effect/net/Host"
-import * as NetAddress from "effect/net/NetAddress"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { TcpError, Unknown } from "../errors/TcpError.ts"
 import * as NetListen from "../internal/netListen.ts"
-import type { DialTarget, Target } from "../internal/target.ts"
+import type { DialTarget } from "../internal/target.ts"
+import * as Target from "../internal/target.ts"
 
 /**
  * Options of one `bind`.
@@ -73,19 +71,15 @@ export class Listener extends Context.Service<Listener, {
 }>()("hawser/Listener") {}
 
 /**
- * Understands an address to listen on: as a dial target, but port 0 means "choose one".
+ * Understands an address to listen on.
  *
  * @internal
  */
-export const parseAddress = (input: DialTarget): Effect.Effect<Target, TcpError> => {
-  if (typeof input === "object" && "path" in input) return Effect.succeed(NetAddress.unixPathAddress(input.path))
-  const parsed = Host.hostPortFromInput(
-    NetAddress.isInetAddress(input) ? { host: input.address, port: input.port } : input
+export const parseAddress = (input: DialTarget): Effect.Effect<Target.Target, TcpError> =>
+  Effect.mapError(
+    Effect.fromResult(Target.parseAddress(input)),
+    (reason) => new TcpError({ reason: new Unknown({ detail: `cannot listen: ${reason.message}` }) })
   )
-  return Result.isSuccess(parsed)
-    ? Effect.succeed(parsed.success)
-    : Effect.fail(new TcpError({ reason: new Unknown({ detail: `cannot listen: ${parsed.failure.message}` }) }))
-}
 
 /**
  * The operating system's network.
@@ -96,7 +90,7 @@ export const parseAddress = (input: DialTarget): Effect.Effect<Target, TcpError>
 export const layer: Layer.Layer<Listener> = Layer.succeed(Listener, {
   bind: Effect.fn("Listener.bind")(function*(input, options) {
     const target = yield* parseAddress(input)
-    return yield* NetListen.bind(target, Host.isHostPort(target) ? Host.formatHostPort(target) : target.path, {
+    return yield* NetListen.bind(target, Target.format(target), {
       backlog: options?.backlog ?? 511,
       pending: options?.pending ?? 128
     })
