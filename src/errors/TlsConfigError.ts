@@ -17,6 +17,10 @@ export class TlsConfigError extends Schema.TaggedError<TlsConfigError>("hawser/T
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect())
 }) {
+  /** Trying again changes nothing: always false. */
+  get isRetryable(): boolean {
+    return false
+  }
   override get message(): string {
     return `TLS option "${this.option}": ${this.detail}`
   }

@@ -50,7 +50,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
-import type { TcpError } from "../errors/TcpError.ts"
+import { TcpError } from "../errors/TcpError.ts"
 import { TlsConfigError } from "../errors/TlsConfigError.ts"
 import type { DialTarget } from "../internal/target.ts"
 import { server as tlsServer } from "../internal/tlsHandshake.ts"
@@ -122,6 +122,14 @@ const encrypt = (duplex: Duplex, tls: ResolvedTls) =>
     Effect.option
   )
 
+/** A handler that lost its peer is the network's everyday life; any other failure is the program's. */
+const logFailure = (cause: Cause.Cause<unknown>) =>
+  Cause.hasInterruptsOnly(cause)
+    ? Effect.void
+    : Option.getOrUndefined(Cause.findErrorOption(cause)) instanceof TcpError
+    ? Effect.logDebug("a connection ended early", cause)
+    : Effect.logWarning("a connection's handler failed", cause)
+
 const make = Effect.fnUntraced(function*(options: Options) {
   const tls = yield* resolveServerTls(options.tls)
   const listener = yield* Listener.Listener
@@ -175,9 +183,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           handlers,
           open(duplex).pipe(
             Effect.flatMap((connection) => Option.isNone(connection) ? Effect.void : handler(connection.value)),
-            Effect.catchCause((cause) =>
-              Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("a connection's handler failed", cause)
-            ),
+            Effect.catchCause(logFailure),
             Scope.provide(scope),
             Effect.onExit((exit) => Scope.close(scope, exit))
           ),

@@ -1,0 +1,22 @@
+import { Console, Effect, Redacted, Stream } from "effect"
+import { Ssh, SshAuth } from "hawser"
+
+const settings = {
+  host: "server",
+  username: "ops",
+  auth: [
+    SshAuth.privateKey({ key: "/home/ops/.ssh/id_ed25519" }),
+    SshAuth.password(Redacted.make("secret"))
+  ]
+}
+
+export const program = Effect.gen(function*() {
+  const ssh = yield* Ssh.Ssh
+  const { exitCode, text } = yield* ssh.execute(settings, "uname -a")
+  yield* Console.log(exitCode, text)
+
+  // one login, many commands, with their output as it comes
+  const session = yield* ssh.connect(settings)
+  const follow = yield* session.exec("journalctl --follow")
+  yield* follow.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.take(10), Stream.runForEach(Console.log))
+}).pipe(Effect.scoped)

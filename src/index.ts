@@ -1,0 +1,74 @@
+/**
+ * TCP, TLS, proxies, SSH and gRPC as Effect services over one Dialer.
+ *
+ * @since 0.1.0
+ */
+
+/** An open connection: reads that lose nothing, writes with backpressure. */
+export * as Connection from "./services/Connection.ts"
+
+/** A log of what connections do. */
+export * as ConnectionLog from "./services/ConnectionLog.ts"
+
+/** What can go wrong on the way to a peer. */
+export * as DialError from "./errors/DialError.ts"
+
+/** The one way out: the operating system's network, and how layers stack on it. */
+export * as Dialer from "./services/Dialer.ts"
+
+/** How a stream of bytes is a sequence of frames. */
+export * as Framing from "./services/Framing.ts"
+
+/** gRPC channels over any Dialer. */
+export * as Grpc from "./services/Grpc.ts"
+
+/** An open gRPC channel: calls by name. */
+export * as GrpcChannel from "./services/GrpcChannel.ts"
+
+/** What can go wrong in a gRPC call. */
+export * as GrpcError from "./errors/GrpcError.ts"
+
+/** What a gRPC server offers, from .proto files and other sources. */
+export * as GrpcSchema from "./services/GrpcSchema.ts"
+
+/** What can be wrong with a schema, or with a request for it. */
+export * as GrpcSchemaError from "./errors/GrpcSchemaError.ts"
+
+/** How an SSH server proves who it is. */
+export * as HostKeys from "./services/HostKeys.ts"
+
+/** The one way in. */
+export * as Listener from "./services/Listener.ts"
+
+/** SOCKS and HTTP proxies as Dialer layers. */
+export * as Proxy from "./layers/Proxy.ts"
+
+/** SSH connections over any Dialer. */
+export * as Ssh from "./services/Ssh.ts"
+
+/** How an SSH user proves who it is. */
+export * as SshAuth from "./services/SshAuth.ts"
+
+/** What can go wrong with SSH. */
+export * as SshError from "./errors/SshError.ts"
+
+/** An open SSH connection: commands and tunnels. */
+export * as SshSession from "./services/SshSession.ts"
+
+/** An SSH jump host as a Dialer layer. */
+export * as SshTunnel from "./layers/SshTunnel.ts"
+
+/** TCP clients over any Dialer. */
+export * as TcpClient from "./services/TcpClient.ts"
+
+/** What can go wrong on an open connection or a listener. */
+export * as TcpError from "./errors/TcpError.ts"
+
+/** TCP servers over any Listener. */
+export * as TcpServer from "./services/TcpServer.ts"
+
+/** TLS as a Dialer layer. */
+export * as Tls from "./layers/Tls.ts"
+
+/** TLS options that cannot be used. */
+export * as TlsConfigError from "./errors/TlsConfigError.ts"

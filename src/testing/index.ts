@@ -1,0 +1,11 @@
+/**
+ * What programs that use this library are tested with: a network in memory, and certificates made on the spot.
+ *
+ * @since 0.1.0
+ */
+
+/** Certificate authorities and certificates, made in memory. */
+export * as TestCertificates from "./TestCertificates.ts"
+
+/** A network in memory that gives both Dialer and Listener. */
+export * as TestNetwork from "./TestNetwork.ts"

@@ -1,0 +1,33 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** Runs an example as a reader would, with a plain `node`. */
+const run = (example: string) =>
+  execFileSync(process.execPath, ["--import", "./test/support/source.ts", example], {
+    cwd: root,
+    encoding: "utf8",
+    timeout: 30_000
+  })
+
+describe("examples", () => {
+  it("quickstart.ts echoes", () => {
+    assert.strictEqual(run("examples/quickstart.ts"), "hello\n\n")
+  })
+
+  it("test-network.ts runs a server and a client in memory, and breaks their connection", () => {
+    assert.strictEqual(run("examples/test-network.ts"), "HELLO\n\nReset\n")
+  })
+
+  it("the README shows the examples as they are", () => {
+    const readme = readFileSync(`${root}README.md`, "utf8")
+    const shown = [...readme.matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([\s\S]*?)```\n/g)]
+    assert.strictEqual(shown.length, readme.split("```ts\n").length - 1)
+    for (const [, file, code] of shown) {
+      assert.strictEqual(code, readFileSync(`${root}${file}`, "utf8"), file)
+    }
+  })
+})
