@@ -7,6 +7,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import type { Duplex } from "node:stream"
 
 /** The other side is gone, or cannot be reached. */
 export class Gone extends Schema.TaggedError<Gone>()("Gone", { code: Schema.String }) {}
@@ -50,7 +51,7 @@ export const connect = (host: string, port: number): Effect.Effect<Net.Socket, G
   })
 
 /** Waits until `look` finds something in what has arrived. */
-const wait = (socket: Net.Socket, look: () => Buffer | undefined): Effect.Effect<Buffer, Gone> =>
+const wait = (socket: Duplex, look: () => Buffer | undefined): Effect.Effect<Buffer, Gone> =>
   Effect.callback<Buffer, Gone>((resume) => {
     const stop = () => void socket.off("readable", onReadable).off("end", onEnd).off("close", onEnd)
     const onReadable = () => {
@@ -69,14 +70,14 @@ const wait = (socket: Net.Socket, look: () => Buffer | undefined): Effect.Effect
   })
 
 /** Reads exactly `size` bytes. */
-export const take = (socket: Net.Socket, size: number): Effect.Effect<Buffer, Gone> =>
+export const take = (socket: Duplex, size: number): Effect.Effect<Buffer, Gone> =>
   size === 0 ? Effect.succeed(Buffer.alloc(0)) : wait(socket, () => {
     const bytes: Buffer | null = socket.read(size)
     return bytes?.length === size ? bytes : undefined
   })
 
 /** Reads up to and with `marker`; what follows stays. */
-export const takeUntil = (socket: Net.Socket, marker: string): Effect.Effect<Buffer, Gone> => {
+export const takeUntil = (socket: Duplex, marker: string): Effect.Effect<Buffer, Gone> => {
   let read = Buffer.alloc(0)
   return wait(socket, () => {
     for (let chunk: Buffer | null; (chunk = socket.read()) !== null;) {

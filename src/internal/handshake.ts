@@ -13,7 +13,7 @@ export interface Options<A, E> {
   /** How many bytes an answer may have. */
   readonly limit: number
   /** Makes the error for a stream that ended, closed or failed before the answer was complete, or for one too long. */
-  readonly broken: (detail: string, cause?: Error) => E
+  readonly broken: (how: { readonly detail: string; readonly cause?: Error }) => E
 }
 
 /**
@@ -27,9 +27,9 @@ export const answer = <A, E>(duplex: Duplex, { broken, limit, parse }: Options<A
     const stop = () => {
       duplex.off("readable", onReadable).off("end", onEnd).off("error", onError).off("close", onClose)
     }
-    const settle = (result: Effect.Effect<A, E>) => {
+    const fail = (how: { readonly detail: string; readonly cause?: Error }) => {
       stop()
-      resume(result)
+      resume(Effect.fail(broken(how)))
     }
     const onReadable = () => {
       for (let chunk: Buffer | null; (chunk = duplex.read()) !== null;) {
@@ -41,13 +41,12 @@ export const answer = <A, E>(duplex: Duplex, { broken, limit, parse }: Options<A
           return resume(answered.result)
         }
         left -= chunk.length
-        if (left <= 0) return settle(Effect.fail(broken(`more than ${limit} bytes`)))
+        if (left <= 0) return fail({ detail: `more than ${limit} bytes` })
       }
     }
-    const onEnd = () => settle(Effect.fail(broken("the connection ended before the answer was complete")))
-    const onError = (cause: Error) =>
-      settle(Effect.fail(broken("the connection failed before the answer was complete", cause)))
-    const onClose = () => settle(Effect.fail(broken("the connection was closed before the answer was complete")))
+    const onEnd = () => fail({ detail: "the connection ended before the answer was complete" })
+    const onError = (cause: Error) => fail({ detail: "the connection failed before the answer was complete", cause })
+    const onClose = () => fail({ detail: "the connection was closed before the answer was complete" })
     if (duplex.destroyed || duplex.readableEnded) return onEnd()
     duplex.on("readable", onReadable).on("end", onEnd).on("error", onError).on("close", onClose)
     // what arrived before anybody listened is not announced again

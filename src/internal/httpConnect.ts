@@ -106,7 +106,7 @@ export const connect = (
     duplex.write(request(Host.formatHostPort(target), proxy.credentials))
     return answer(duplex, {
       limit: 64 * 1024,
-      broken: (detail, cause) => new ProxyProtocol({ detail, ...(cause === undefined ? {} : { cause }) }),
+      broken: (how) => new ProxyProtocol(how),
       parse: headReader(proxy.credentials !== undefined)
     }).pipe(Effect.as(duplex))
   })

@@ -54,20 +54,16 @@ const checkMethod = (method: number, credentials: Credentials | undefined): Dial
 
 const checkSocks5 = (credentials: Credentials | undefined): Check => (received) => {
   const byte = received[received.length - 1]!
-  const authentication = received[1] === 2 ? 2 : 0
-  switch (received.length) {
-    case 1:
-      return byte === 5 ? undefined : notSocks(5, byte)
-    case 2:
-      return checkMethod(byte, credentials)
-  }
-  if (authentication === 2 && received.length === 3) {
-    return byte === 1 ? undefined : nonsense(`${hex(byte)} begins no answer to a username and password (RFC 1929)`)
-  }
-  if (authentication === 2 && received.length === 4) {
-    return byte === 0 ? undefined : new ProxyAuthentication({ detail: "it does not accept the username and password" })
-  }
-  switch (received.length - authentication - 2) {
+  if (received.length === 1) return byte === 5 ? undefined : notSocks(5, byte)
+  if (received.length === 2) return checkMethod(byte, credentials)
+  // which byte of the last reply; the two of the reply to a username and password come before it
+  switch (received.length - (received[1] === 2 ? 4 : 2)) {
+    case -1:
+      return byte === 1 ? undefined : nonsense(`${hex(byte)} begins no answer to a username and password (RFC 1929)`)
+    case 0:
+      return byte === 0
+        ? undefined
+        : new ProxyAuthentication({ detail: "it does not accept the username and password" })
     case 1:
       return byte === 5 ? undefined : notSocks(5, byte)
     case 2:
@@ -96,7 +92,7 @@ const shim = (duplex: Duplex) =>
     })
   )
 
-/** Starts a client, which sends its first request at once. `settled` tells what it makes of the replies it is fed. */
+/** Starts a client, which sends its first request at once. Gives a way to ask whether the replies it was fed are all. */
 const start = (duplex: Duplex, stream: Duplex, proxy: Proxy, target: Host.HostPort) => {
   const client = new SocksClient({
     command: "connect",
@@ -113,15 +109,12 @@ const start = (duplex: Duplex, stream: Duplex, proxy: Proxy, target: Host.HostPo
   // its timer cannot be stopped and would keep the password in memory; the path has a time limit of its own, so this one
   // fires at once and does nothing
   Object.defineProperty(client, "onEstablishedTimeout", { value: () => {} })
-  let settled: "established" | "failed" | undefined
-  client.once("established", () => settled = "established")
-  // its errors hold the password and are dropped; closing the stream is what ends the handshake
-  client.once("error", () => {
-    settled = "failed"
-    duplex.destroy()
-  })
+  let established = false
+  client.once("established", () => established = true)
+  // its errors hold the password and are dropped; that the stream is closed is what fails the handshake
+  client.once("error", () => duplex.destroy())
   client.connect(stream)
-  return () => settled
+  return () => established
 }
 
 /** Asks a SOCKS proxy, on a connection to it, for the target. */
@@ -132,12 +125,12 @@ export const connect = (
 ): Effect.Effect<Duplex, DialErrorReason> =>
   Effect.suspend(() => {
     const stream = shim(duplex)
-    const settled = start(duplex, stream, proxy, target)
+    const isEstablished = start(duplex, stream, proxy, target)
     const check = proxy.kind === "socks5" ? checkSocks5(proxy.credentials) : checkSocks4
     const received: Array<number> = []
-    const established: Effect.Effect<Duplex, DialErrorReason> = answer(duplex, {
+    const answered: Effect.Effect<Duplex, DialErrorReason> = answer(duplex, {
       limit: 512,
-      broken: (detail, cause) => new ProxyProtocol({ detail, ...(cause === undefined ? {} : { cause }) }),
+      broken: (how) => new ProxyProtocol(how),
       // one byte at a time, so that the client never holds a byte behind the reply
       parse: (bytes) => {
         for (let used = 1; used <= bytes.length; used++) {
@@ -145,17 +138,12 @@ export const connect = (
           const refusal = check(received)
           if (refusal !== undefined) return { used, result: Effect.fail(refusal) }
           stream.emit("data", bytes.subarray(used - 1, used))
-          switch (settled()) {
-            case "established":
-              return { used, result: Effect.succeed(duplex) }
-            case "failed":
-              return { used, result: Effect.fail(nonsense("it answered something else than was asked")) }
-          }
+          if (isEstablished()) return { used, result: Effect.succeed(duplex) }
           // the client looks at this reply in a microtask, and must not see the next one before
-          if (endsAuthentication(received)) return { used, result: Effect.andThen(Effect.yieldNow, established) }
+          if (endsAuthentication(received)) return { used, result: Effect.andThen(Effect.yieldNow, answered) }
         }
         return undefined
       }
     })
-    return Effect.ensuring(established, Effect.sync(() => stream.destroy()))
+    return Effect.ensuring(answered, Effect.sync(() => stream.destroy()))
   })

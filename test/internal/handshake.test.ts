@@ -16,7 +16,7 @@ const untilBang = (duplex: Duplex, limit = 100) => {
   let text = ""
   return answer<string, string>(duplex, {
     limit,
-    broken: (detail, cause) => `${detail}${cause === undefined ? "" : `: ${cause.message}`}`,
+    broken: ({ cause, detail }) => `${detail}${cause === undefined ? "" : `: ${cause.message}`}`,
     parse: (bytes) => {
       const end = bytes.indexOf("!")
       text += bytes.toString("latin1", 0, end === -1 ? bytes.length : end)

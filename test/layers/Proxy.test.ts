@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as NetAddress from "effect/net/NetAddress"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
@@ -18,9 +19,11 @@ import { socksProxy } from "../../examples/peers/socksProxy.ts"
 import type { DialError } from "../../src/errors/DialError.ts"
 import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
+import * as Listener from "../../src/services/Listener.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { keepsPathsApart } from "../support/memoisation.ts"
+import { describeOnNetworks } from "../support/network.ts"
 import { turn } from "../support/scripted.ts"
 
 const resolve = () => "127.0.0.1"
@@ -86,6 +89,13 @@ const silent = Effect.gen(function*() {
 
 /** A port that nobody listens on. */
 const closedPort = Effect.scoped(serve(() => Effect.void))
+
+/** What each kind of proxy is asked for "db.test:80", as a size or an end, and what it says. */
+const replies = {
+  socks5: [[3, Buffer.of(5, 0)], [14, Buffer.of(5, 0, 0, 1, 127, 0, 0, 1, 0, 80)]],
+  socks4a: [[17, Buffer.of(0, 90, 0, 0, 0, 0, 0, 0)]],
+  http: [["\r\n\r\n", Buffer.from("HTTP/1.1 200 OK\r\n\r\n")]]
+} as const
 
 describe("Proxy", () => {
   it.live("reaches the target through each kind of proxy, which resolves the name", () =>
@@ -291,12 +301,6 @@ describe("Proxy", () => {
       })))
   }
 
-  const replies = {
-    socks5: [[3, Buffer.of(5, 0)], [14, Buffer.of(5, 0, 0, 1, 127, 0, 0, 1, 0, 80)]],
-    socks4a: [[17, Buffer.of(0, 90, 0, 0, 0, 0, 0, 0)]],
-    http: [["\r\n\r\n", Buffer.from("HTTP/1.1 200 OK\r\n\r\n")]]
-  } as const
-
   for (const [protocol, steps] of Object.entries(replies)) {
     const answering = (write: (socket: Socket, bytes: Buffer) => Effect.Effect<void>) =>
       serve(Effect.fnUntraced(function*(socket) {
@@ -380,6 +384,31 @@ describe("Proxy", () => {
       const error = yield* Effect.flip(Effect.provide(talk(`echo.internal:${port}`), missing))
       assert.strictEqual(error._tag, "ConfigError")
     })))
+})
+
+describeOnNetworks("Proxy", (test) => {
+  for (const [protocol, steps] of Object.entries(replies)) {
+    test(`talks through a ${protocol} proxy and keeps what comes with its reply`, () =>
+      Effect.gen(function*() {
+        const listener = yield* Listener.Listener
+        const { accept, address } = yield* listener.bind({ host: "127.0.0.1", port: 0 })
+        const proxy = Effect.gen(function*() {
+          const duplex = yield* accept
+          for (const [index, [request, reply]] of steps.entries()) {
+            yield* typeof request === "number" ? take(duplex, request) : takeUntil(duplex, request)
+            duplex.write(index === steps.length - 1 ? Buffer.concat([reply, Buffer.from("early ")]) : reply)
+          }
+          duplex.end(yield* take(duplex, 5))
+        })
+        const serving = yield* Effect.forkChild(Effect.scoped(proxy))
+        const text = yield* Effect.provide(
+          talk("db.test:80"),
+          Proxy.layer(`${protocol}://${NetAddress.isInetAddress(address) ? NetAddress.formatInet(address) : ""}`)
+        )
+        assert.strictEqual(text, "early world")
+        yield* Fiber.join(serving)
+      }))
+  }
 })
 
 keepsPathsApart("Proxy.layer", () => Proxy.layer("socks5://127.0.0.1:1080"))
