@@ -18,24 +18,13 @@ export interface Seen {
   sent: number
   /** Calls that the client cancelled. */
   cancelled: number
-  /** Connections that are open. */
-  sessions: number
   /** The metadata of the last call. */
   metadata: Grpc.Metadata | undefined
-}
-
-export interface GrpcPeer {
-  readonly port: number
-  readonly seen: Seen
-  /** Serves a connection that somebody else has accepted. */
-  readonly inject: (connection: Duplex) => void
 }
 
 export interface GrpcPeerOptions {
   /** A certificate and its key as PEM; without it the server speaks plain HTTP/2. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string | undefined } | undefined
-  /** Default 0: one that is free. */
-  readonly port?: number | undefined
 }
 
 type Values = Record<string, any>
@@ -72,7 +61,7 @@ const handlers = (seen: Seen): Grpc.UntypedServiceImplementation => {
       const padding = Buffer.alloc(paddingSize)
       let number = 0
       // writes until the client's flow control says stop
-      const write = () => {
+      const write = (): void => {
         while (number < Number(count) && !call.cancelled) {
           if (Number(failAfter) > 0 && number >= Number(failAfter)) {
             return void call.emit("error", {
@@ -105,11 +94,11 @@ const handlers = (seen: Seen): Grpc.UntypedServiceImplementation => {
       const deadline = call.getDeadline()
       const answer = () => reply(null, { remainingMillis: deadline === Infinity ? 0 : Number(deadline) - Date.now() })
       if (call.request["delay"] === null) return
-      setTimeout(answer, Number(call.request["delay"].seconds) * 1000 + call.request["delay"].nanos / 1e6)
+      const { nanos, seconds } = call.request["delay"]
+      Effect.runFork(Effect.delay(Effect.sync(answer), Number(seconds) * 1000 + nanos / 1e6))
     },
 
-    Echo: (call: Grpc.ServerUnaryCall<Values, Values>, reply: Grpc.sendUnaryData<Values>) => {
-      open(call)
+    Echo: (call: Grpc.ServerUnaryCall<Buffer, Buffer>, reply: Grpc.sendUnaryData<Buffer>) => {
       reply(null, call.request)
     }
   }
@@ -124,23 +113,34 @@ const credentials = (tls: GrpcPeerOptions["tls"]) =>
       tls.ca !== undefined
     )
 
-const definition = Effect.sync(() =>
-  ProtoLoader.loadSync(greeterProto, { defaults: true, longs: String })["greeter.v1.Greeter"] as Grpc.ServiceDefinition
-)
+const greeter = () => {
+  const service = ProtoLoader.loadSync(greeterProto, { defaults: true, longs: String })["greeter.v1.Greeter"]
+  if (service === undefined || "format" in service) throw new Error("greeter.proto defines no Greeter")
+  const { Echo, NotThere: _, ...served } = service
+  if (Echo === undefined) throw new Error("greeter.proto has no Echo")
+  // bytes in, the same bytes out
+  return {
+    ...served,
+    Echo: { ...Echo, requestDeserialize: (bytes: Buffer) => bytes, responseSerialize: (bytes: Buffer) => bytes }
+  }
+}
 
-/** Starts the server; closing the scope stops it and ends its connections. */
-export const grpcServer = Effect.fnUntraced(function*(options: GrpcPeerOptions = {}) {
-  const seen: Seen = { sent: 0, cancelled: 0, sessions: 0, metadata: undefined }
-  const service = yield* definition
+const makeServer = Effect.gen(function*() {
+  const seen: Seen = { sent: 0, cancelled: 0, metadata: undefined }
   const server = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const server = new Grpc.Server()
-      const { NotThere: _, ...served } = service
-      server.addService(served, handlers(seen))
+      server.addService(greeter(), handlers(seen))
       return server
     }),
     (server) => Effect.sync(() => server.forceShutdown())
   )
+  return { seen, server }
+})
+
+/** Starts a server on a port, a free one when none is given. Closing the scope stops it and ends its connections. */
+export const grpcServer = Effect.fnUntraced(function*(options: GrpcPeerOptions & { readonly port?: number } = {}) {
+  const { seen, server } = yield* makeServer
   const port = yield* Effect.callback<number, Error>((resume) => {
     server.bindAsync(
       `127.0.0.1:${options.port ?? 0}`,
@@ -148,10 +148,15 @@ export const grpcServer = Effect.fnUntraced(function*(options: GrpcPeerOptions =
       (error, port) => resume(error === null ? Effect.succeed(port) : Effect.fail(error))
     )
   })
-  const injector = server.createConnectionInjector(credentials(options.tls))
-  return {
-    port,
-    seen,
-    inject: (connection) => injector.injectConnection(connection)
-  } satisfies GrpcPeer
+  return { port, seen }
+})
+
+/** The same server without a port: it serves the connections that are handed to it. */
+export const grpcInjector = Effect.fnUntraced(function*(options: GrpcPeerOptions = {}) {
+  const { seen, server } = yield* makeServer
+  const injector = yield* Effect.acquireRelease(
+    Effect.sync(() => server.createConnectionInjector(credentials(options.tls))),
+    (injector) => Effect.sync(() => injector.destroy())
+  )
+  return { inject: (connection: Duplex) => injector.injectConnection(connection), seen }
 })

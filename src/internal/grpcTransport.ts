@@ -1,8 +1,9 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
@@ -11,11 +12,11 @@ import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { type DialError, Unknown } from "../errors/DialError.ts"
+import { ConnectTimeout, DialError, type DialErrorReason, Unknown } from "../errors/DialError.ts"
 import { EventSink } from "./events.ts"
 import * as GrpcRelay from "./grpcRelay.ts"
 import type { Attempt, Run } from "./grpcRelay.ts"
-import * as Hop from "./hop.ts"
+import type * as Hop from "./hop.ts"
 import * as Target from "./target.ts"
 
 /** What is connected to, and how. */
@@ -62,28 +63,30 @@ interface SubchannelPool {
 const hasMethod = (value: unknown, name: string): boolean =>
   Predicate.hasProperty(value, name) && typeof value[name] === "function"
 
-/** The subchannel pool of a channel, when it is where the pinned version has it. */
-export const poolOf = (channel: unknown): SubchannelPool | undefined => {
-  const internal = Predicate.hasProperty(channel, "internalChannel") ? channel.internalChannel : undefined
-  const pool = Predicate.hasProperty(internal, "subchannelPool") ? internal.subchannelPool : undefined
-  return hasMethod(pool, "getOrCreateSubchannel") ? pool as SubchannelPool : undefined
-}
+const property = (value: unknown, name: string): unknown => Predicate.hasProperty(value, name) ? value[name] : undefined
 
-/** What connects a subchannel, when it is where the pinned version has it. */
-export const connectorOf = (subchannel: unknown): Connector | undefined => {
-  const connector = Predicate.hasProperty(subchannel, "connector") ? subchannel.connector : undefined
-  return hasMethod(connector, "connect") && hasMethod(connector, "tcpConnect") ? connector as Connector : undefined
+/** Whether this looks like the subchannel pool of the pinned version. */
+const isPool = (value: unknown): value is SubchannelPool => hasMethod(value, "getOrCreateSubchannel")
+
+/** Whether this looks like what connects a subchannel in the pinned version. */
+const isConnector = (value: unknown): value is Connector =>
+  hasMethod(value, "connect") && hasMethod(value, "tcpConnect")
+
+const poolOf = (channel: Grpc.ChannelInterface): SubchannelPool | undefined => {
+  const pool = property(property(channel, "internalChannel"), "subchannelPool")
+  return isPool(pool) ? pool : undefined
 }
 
 /** Whether a channel of this grpc-js has the names that the connector route needs. Nothing is connected. */
 export const hasConnectors = (): boolean => {
   const credentials = Grpc.credentials.createInsecure()
   const channel = new Grpc.Channel("unix:probe", credentials, channelOptions)
+  const pool = poolOf(channel)
   const subchannel = Option.liftThrowable(() =>
-    poolOf(channel)?.getOrCreateSubchannel({ scheme: "unix", path: "probe" }, { path: "probe" }, {}, credentials)
+    pool?.getOrCreateSubchannel({ scheme: "unix", path: "probe" }, { path: "probe" }, {}, credentials)
   )()
   channel.close()
-  return connectorOf(Option.getOrUndefined(subchannel)) !== undefined
+  return isConnector(property(Option.getOrUndefined(subchannel), "connector"))
 }
 
 const channelOptions: Grpc.ChannelOptions = {
@@ -128,7 +131,9 @@ const asSocket = (duplex: Duplex): Duplex => {
   return socket
 }
 
-const detailOf = (cause: unknown) => cause instanceof Error ? cause.message : String(cause ?? "no HTTP/2 connection")
+// grpc-js rejects with errors, with strings and with nothing
+const detailOf = (cause: unknown) =>
+  cause instanceof Error ? cause.message : typeof cause === "string" ? cause : "the connection ended"
 
 /** Puts our connections where the channel makes its own. */
 const useConnector = (channel: Grpc.ChannelInterface, attempt: Attempt, run: Run) => {
@@ -137,8 +142,8 @@ const useConnector = (channel: Grpc.ChannelInterface, attempt: Attempt, run: Run
   const ours = new WeakSet<Connector>()
   pool.getOrCreateSubchannel = (...args) => {
     const subchannel = create(...args)
-    const connector = connectorOf(subchannel)
-    if (connector !== undefined && !ours.has(connector)) {
+    const connector = property(subchannel, "connector")
+    if (isConnector(connector) && !ours.has(connector)) {
       ours.add(connector)
       const connect = connector.connect.bind(connector)
       connector.connect = (...args) =>
@@ -190,17 +195,23 @@ export const open = Effect.fnUntraced(function*(
   const attempt: Attempt = (start) =>
     Effect.gen(function*() {
       const connection = yield* Scope.fork(connections)
-      const http2 = Hop.through(path, {
-        name: "http/2",
-        via: Effect.succeed,
-        handshake: Effect.fnUntraced(function*(duplex) {
-          yield* Effect.addFinalizer(() => finish(duplex))
-          started = yield* start(duplex)
-          return duplex
-        })
-      })
-      let started: Effect.Success<ReturnType<typeof start>>
-      const duplex = yield* http2.dial(target, { connectTimeout }).pipe(
+      const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: "http/2", reason })
+      const began = yield* Clock.currentTimeMillis
+      const [duplex, started] = yield* Effect.gen(function*() {
+        const duplex = yield* path.dial(target, { connectTimeout })
+        const elapsed = (yield* Clock.currentTimeMillis) - began
+        const started = yield* start(duplex).pipe(
+          Effect.mapError(fail),
+          // grpc-js waits for ever for a peer that accepts and says nothing
+          Effect.timeoutOrElse({
+            duration: Duration.subtract(connectTimeout, Duration.millis(elapsed)),
+            orElse: () =>
+              Effect.fail(fail(new ConnectTimeout({ after: connectTimeout, phase: "the server's HTTP/2 settings" })))
+          })
+        )
+        yield* Effect.addFinalizer(() => finish(duplex))
+        return [duplex, started] as const
+      }).pipe(
         Scope.provide(connection),
         Effect.onError((cause) => Scope.close(connection, Exit.failCause(cause)))
       )
@@ -209,7 +220,7 @@ export const open = Effect.fnUntraced(function*(
         event("disconnected", settings.authority)
         run(Scope.close(connection, Exit.void)).catch(() => {})
       })
-      return started!
+      return started
     }).pipe(
       Effect.onExit((exit) =>
         Effect.suspend(() => {
@@ -238,5 +249,11 @@ export const open = Effect.fnUntraced(function*(
   if (relay === undefined) useConnector(channel, attempt, run)
   channel.getConnectivityState(true)
   yield* Deferred.await(first)
+  // grpc-js hears of it a little later, and must have what was connected before it can close it
+  while (channel.getConnectivityState(false) === Grpc.connectivityState.CONNECTING) {
+    yield* Effect.callback<void>((resume) =>
+      channel.watchConnectivityState(Grpc.connectivityState.CONNECTING, Infinity, () => resume(Effect.void))
+    )
+  }
   return { channel, dialFailure: () => failure, calls }
 })

@@ -34,7 +34,8 @@ const kindOf = (value: unknown): string => {
   if (Array.isArray(value)) return "an array"
   if (value instanceof Uint8Array) return "bytes"
   if (typeof value === "object") return "an object"
-  return typeof value === "string" ? "a string" : `the ${typeof value} ${String(value)}`
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value)
+  return `a ${typeof value}`
 }
 
 /** For numbers and names, where the value itself is what is wrong with it. */
@@ -130,7 +131,7 @@ const scalars: Record<string, ValueCodec> = {
       return value
     },
     // a copy: protobufjs gives a view of the buffer that the network filled, and an empty array for none
-    decode: (value) => new Uint8Array(value as Uint8Array | ReadonlyArray<number>)
+    decode: (value) => value instanceof Uint8Array ? new Uint8Array(value) : new Uint8Array()
   }
 }
 
@@ -201,6 +202,7 @@ const isLong = (type: string) => type.endsWith("64")
 const map = (keyType: string, item: ValueCodec): ValueCodec => {
   const checkKey = mapKey(keyType)
   const unsigned = keyType === "uint64" || keyType === "fixed64"
+  const decodeLong = longToBigInt(unsigned)
   return {
     encode: (value, depth) => {
       if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) {
@@ -217,7 +219,7 @@ const map = (keyType: string, item: ValueCodec): ValueCodec => {
       const out: Record<string, unknown> = {}
       for (const [key, element] of Object.entries(value ?? {})) {
         // 64-bit keys come as eight characters, one for each byte
-        const name = isLong(keyType) ? protobuf.util.longFromHash(key, unsigned).toString() : key
+        const name = isLong(keyType) ? String(decodeLong(protobuf.util.longFromHash(key, unsigned))) : key
         Object.defineProperty(out, name, {
           value: item.decode(element),
           enumerable: true,
@@ -238,8 +240,9 @@ export const jsonNameOf = (field: protobuf.Field): string => {
     : field.name.replace(/_+([a-zA-Z0-9]?)/g, (_, next: string) => next.toUpperCase())
 }
 
-/** Whether "not there" and "there with the default value" are two things. */
-export const hasPresence = (field: protobuf.Field): boolean => Reflect.get(field, "hasPresence") === true
+/** Whether "not there" and "there with the default value" are two things. protobufjs does not say so of messages. */
+export const hasPresence = (field: protobuf.Field): boolean =>
+  Boolean(field.hasPresence) || (!field.repeated && !field.map && field.resolvedType instanceof protobuf.Type)
 
 interface FieldCodec extends ValueCodec {
   /** As in the .proto. */
@@ -327,9 +330,9 @@ class MessageCodec {
     return out
   }
 
-  fromWire(message: unknown): Record<string, unknown> {
-    const source = message as Record<string, unknown>
+  fromWire(source: unknown): Record<string, unknown> {
     const out: Record<string, unknown> = {}
+    if (!isRecord(source)) return out
     for (const field of this.fields) {
       if (Object.hasOwn(source, field.name)) out[field.key] = field.decode(source[field.name])
       else if (field.absent !== undefined) out[field.key] = field.absent()
@@ -346,6 +349,8 @@ class MessageCodec {
     return this.fromWire(this.type.decode(bytes))
   }
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null
 
 const missing = (path: string) => new WrongType({ path, expected: "there (it is required)", got: "missing" })
 

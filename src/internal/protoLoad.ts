@@ -22,15 +22,13 @@ export interface Source {
 /** Gives the text of an import, or `undefined` when it is not there. */
 export type Find = (name: string) => Effect.Effect<string | undefined, GrpcSchemaErrorReason>
 
-// the namespace of the compiled definitions is a reflection object; its types only speak of its members
-const descriptorJson = (Descriptor as unknown as protobuf.Namespace).toJSON()
-
 const fail = (reason: GrpcSchemaErrorReason) => new GrpcSchemaError({ reason })
 
 /** The definitions that every compiler brings along, when they are not given. */
 const wellKnown = (name: string): protobuf.INamespace | undefined => {
-  if (name === "google/protobuf/descriptor.proto") {
-    return { nested: { google: { nested: { protobuf: descriptorJson } } } }
+  const compiled: unknown = Descriptor
+  if (name === "google/protobuf/descriptor.proto" && compiled instanceof protobuf.Namespace) {
+    return { nested: { google: { nested: { protobuf: compiled.toJSON() } } } }
   }
   return protobuf.common.get(name) ?? undefined
 }

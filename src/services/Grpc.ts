@@ -31,7 +31,7 @@
  *
  * @since 0.1.0
  */
-import type * as Arr from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -45,7 +45,7 @@ import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import * as GrpcCall from "../internal/grpcCall.ts"
 import * as GrpcMetadata from "../internal/grpcMetadata.ts"
 import * as GrpcTransport from "../internal/grpcTransport.ts"
-import type { GrpcSchema, Method, MethodKind, Values } from "../internal/protoSchema.ts"
+import type { GrpcSchema, Method, MethodKind } from "../internal/protoSchema.ts"
 import * as Target from "../internal/target.ts"
 import { tlsHop } from "../internal/tlsHandshake.ts"
 import * as TlsOptions from "../internal/tlsOptions.ts"
@@ -227,15 +227,8 @@ const makeChannel = (
       Stream.scoped(Stream.fromPull(Effect.gen(function*() {
         const [method, request] = yield* prepare(path, "serverStream", values, options)
         const pull = yield* GrpcCall.serverStream(transport, request)
-        return Effect.flatMap(pull, (batch) => {
-          const decoded: Array<Values> = []
-          for (const bytes of batch) {
-            const values = decode(method, bytes)
-            if (Result.isFailure(values)) return Effect.fail(values.failure)
-            decoded.push(values.success)
-          }
-          return Effect.succeed(decoded as unknown as Arr.NonEmptyReadonlyArray<Values>)
-        })
+        return Effect.flatMap(pull, (batch) =>
+          Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(method, bytes)))))
       }))),
     services: schema.services,
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
