@@ -214,7 +214,8 @@ export class MemoryDuplex extends Duplex {
   private step(): void {
     if (this.isReset) return this.breakOff()
     this.send()
-    if (!this.wanted) return
+    // who was told that a write is done may have closed this end
+    if (this.destroyed || !this.wanted) return
     if (this.incoming.size > 0) this.deliver()
     else if (this.incomingEnded && !this.endDelivered) {
       this.endDelivered = true

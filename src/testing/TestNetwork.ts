@@ -22,6 +22,10 @@
  * Bytes are memory here, not packets: what the operating system alone does (backlogs, keep-alive, routing) is not
  * imitated. Keep one test on loopback beside those on this network.
  *
+ * A scope that closes a stream whose peer does not read waits up to two seconds for what is still to be sent. Under a
+ * `TestClock` these pass only when the test moves the clock; with the default `bufferSize` there is hardly ever anything
+ * to wait for.
+ *
  * **Example** (Testing a client against a server, byte by byte)
  *
  * ```ts
@@ -99,7 +103,7 @@ export interface OpenConnection {
  * - `connections`: those of which an end is open, oldest first; a test that leaks nothing finds it empty.
  * - `reset(host)`: breaks all connections to a host, named as in a dial, without its port (for a unix socket its path).
  *   Reads and writes on both sides fail with `ECONNRESET`; what had arrived before can still be read. Gives how many
- *   connections it broke.
+ *   connections it broke. To break a single one, call `resetAndDestroy` on one of its streams, as on a `net.Socket`.
  *
  * @category services
  * @since 0.1.0
@@ -108,6 +112,8 @@ export class TestNetwork extends Context.Service<TestNetwork, {
   readonly connections: Effect.Effect<ReadonlyArray<OpenConnection>>
   readonly reset: (host: string) => Effect.Effect<number>
 }>()("hawser/testing/TestNetwork") {}
+
+const atLeastOne = (bytes: number) => Math.max(1, Math.floor(bytes))
 
 /** The next turn of the event loop. */
 const turn = Effect.callback<void>((resume) => {
@@ -168,8 +174,8 @@ export const layer = (
     Effect.acquireRelease(
       Effect.sync(() => {
         const network = new MemoryNetwork({
-          bufferSize: options.bufferSize ?? 4 * 1024 * 1024,
-          pieceSize: options.fragment ?? 64 * 1024
+          bufferSize: atLeastOne(options.bufferSize ?? 4 * 1024 * 1024),
+          pieceSize: atLeastOne(options.fragment ?? 64 * 1024)
         })
         for (const host of options.hosts ?? []) network.addHost(host)
         return network
