@@ -4,6 +4,9 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
+import * as HostKeys from "../../../src/services/HostKeys.ts"
+import type * as Ssh from "../../../src/services/Ssh.ts"
+import * as SshAuth from "../../../src/services/SshAuth.ts"
 import { loginUser } from "./loginUser.ts"
 import { files, folder, onFreePorts, run, services, start } from "./peer.ts"
 
@@ -94,6 +97,7 @@ const make = Effect.gen(function*() {
   yield* keygen("-H", "-f", "known_hosts_hashed")
   const fingerprint = /SHA256:\S+/.exec(yield* keygen("-l", "-f", "host_ed25519.pub"))![0]
   return {
+    folder: directory,
     host: "127.0.0.1",
     port,
     ...user,
@@ -123,3 +127,14 @@ const make = Effect.gen(function*() {
 export class OpenSsh extends Context.Service<OpenSsh, Effect.Success<typeof make>>()("test/peers/OpenSsh") {
   static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
 }
+
+/** How to log in to it with the Ed25519 key, with changes. */
+export const sshSettings = (changes: Partial<Ssh.SshSettings> = {}): Effect.Effect<Ssh.SshSettings, never, OpenSsh> =>
+  Effect.map(OpenSsh, ({ host, keys, knownHosts, port, username }) => ({
+    host,
+    port,
+    username,
+    auth: SshAuth.privateKey({ key: keys.ed25519 }),
+    hostKeys: HostKeys.knownHosts({ files: [knownHosts.all] }),
+    ...changes
+  }))

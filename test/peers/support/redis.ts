@@ -11,6 +11,7 @@ const make = Effect.gen(function*() {
   const directory = yield* folder("redis")
   const certs = yield* certificates
   const password = "hunter2"
+  const socket = `${directory}/redis.sock`
   const serve = (...settings: ReadonlyArray<string>) =>
     onFreePorts(1, ([port]) =>
       Effect.as(
@@ -25,11 +26,11 @@ const make = Effect.gen(function*() {
   const tls = ["--port", "0", "--tls-port", "PORT", "--tls-cert-file", certs.server.cert]
     .concat("--tls-key-file", certs.server.key, "--tls-ca-cert-file", certs.ca)
   const [port, tlsPort, mtlsPort] = yield* Effect.all([
-    serve("--port", "PORT", "--requirepass", password),
+    serve("--port", "PORT", "--requirepass", password, "--unixsocket", socket, "--unixsocketperm", "777"),
     serve(...tls, "--tls-auth-clients", "no"),
     serve(...tls, "--tls-auth-clients", "yes")
   ], { concurrency: "unbounded" })
-  return { host: "127.0.0.1", port, password, tlsPort, mtlsPort, certificates: certs }
+  return { host: "127.0.0.1", port, socket, password, tlsPort, mtlsPort, certificates: certs }
 })
 
 /** Running redis servers. */
