@@ -31,7 +31,7 @@ export const proxyHop = (input: Settings.ProxyInput): Hop => {
     handshake: Effect.fnUntraced(function*(duplex, target) {
       const wanted = yield* Effect.fromResult(Settings.checkTarget(proxy, target))
       const connect = proxy.kind === "http" ? HttpConnect.connect : SocksHandshake.connect
-      return yield* connect(yield* secured(duplex, proxy), proxy, wanted)
+      return TlsHandshake.leadsBeyond(yield* connect(yield* secured(duplex, proxy), proxy, wanted))
     })
   }
 }

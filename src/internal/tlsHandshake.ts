@@ -157,9 +157,17 @@ export interface TlsInfo {
   } | undefined
 }
 
-/** The TLS details of a stream, when it is one. */
+const tunnels = new WeakSet<Duplex>()
+
+/** Says that a stream leads beyond its TLS, if it has any: the peer at its end is not the one that was verified. */
+export const leadsBeyond = <D extends Duplex>(duplex: D): D => {
+  tunnels.add(duplex)
+  return duplex
+}
+
+/** The TLS details of a stream, when it is one, between us and the peer at its end. */
 export const tlsInfo = (duplex: Duplex): TlsInfo | undefined => {
-  if (!(duplex instanceof NodeTls.TLSSocket)) return undefined
+  if (!(duplex instanceof NodeTls.TLSSocket) || tunnels.has(duplex)) return undefined
   const certificate = duplex.getPeerX509Certificate()
   return {
     protocol: duplex.getProtocol() ?? "unknown",

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as NetAddress from "effect/net/NetAddress"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
@@ -18,6 +19,7 @@ import { connect, relay, serve, take, takeUntil } from "../../examples/peers/loo
 import { socksProxy } from "../../examples/peers/socksProxy.ts"
 import type { DialError } from "../../src/errors/DialError.ts"
 import * as Proxy from "../../src/layers/Proxy.ts"
+import * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
@@ -189,6 +191,13 @@ describe("Proxy", () => {
       const target = `echo.internal:${port}`
       assert.strictEqual(yield* Effect.provide(talk(target), over(proxy("localhost"))), "hello world")
       assert.deepStrictEqual(seen, [target])
+
+      // the proxy was verified, not the target
+      const tls = yield* Effect.scoped(
+        Effect.map(Effect.flatMap(dial(target), Connection.fromDuplex), ({ tls }) => tls)
+      )
+        .pipe(Effect.provide(over(proxy("localhost"))))
+      assert.isTrue(Option.isNone(tls))
 
       const wrongName = yield* failure(Effect.provide(dial(target), over(proxy("127.0.0.1"))))
       assert.strictEqual(wrongName.hop, `https://127.0.0.1:${secure}`)
