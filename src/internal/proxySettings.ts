@@ -16,7 +16,7 @@ const kinds = {
 } as const
 
 /** How to talk to a proxy. */
-export type Protocol = keyof typeof kinds
+type Protocol = keyof typeof kinds
 
 /** A proxy, in parts. */
 export interface ProxySettings {

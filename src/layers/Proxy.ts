@@ -29,7 +29,7 @@
  *
  * Only `https` hides the credentials, and the name of the target, from those who watch the way to the proxy.
  *
- * **Example** (SSH through an office proxy that sits behind a SOCKS proxy)
+ * **Example** (Going through an office proxy that is behind a SOCKS proxy)
  *
  * ```ts
  * import { Config, Layer } from "effect"
