@@ -26,7 +26,7 @@ export interface TlsOptions {
   readonly alpn?: ReadonlyArray<string> | undefined
   /** The lowest version to speak. Default `"TLSv1.2"`. */
   readonly minVersion?: "TLSv1.2" | "TLSv1.3" | undefined
-  /** Server: demand a certificate of each client, issued by one of `ca`. Default false. */
+  /** Server: demand a certificate of each client, issued by one of `ca`, which is then required. Default false. */
   readonly requestClientCertificate?: boolean | undefined
   /** Accept any certificate for any name. Anyone on the path can then read and change everything. Default false. */
   readonly insecureSkipVerify?: boolean | undefined
@@ -46,7 +46,14 @@ export interface ResolvedTls {
 const fail = (option: string, detail: string, cause?: unknown) =>
   new TlsConfigError({ option, detail, ...(cause === undefined ? {} : { cause }) })
 
-const load = (option: string, source: PemSource): Effect.Effect<string, TlsConfigError> => {
+const load = (option: string, source: PemSource | Redacted.Redacted): Effect.Effect<string, TlsConfigError> => {
+  if (Redacted.isRedacted(source)) {
+    // what is no PEM text may still be the key, mangled: neither the text nor the system's error, which quotes it, is told
+    return Effect.mapError(
+      load(option, Redacted.value(source)),
+      () => fail(option, "neither PEM text nor the path of a file that can be read")
+    )
+  }
   if (typeof source !== "string") return Effect.succeed(Buffer.from(source).toString("latin1"))
   if (source.includes("-----BEGIN")) return Effect.succeed(source)
   return Effect.tryPromise({
@@ -55,9 +62,17 @@ const load = (option: string, source: PemSource): Effect.Effect<string, TlsConfi
   })
 }
 
+const pemCertificate = /-----BEGIN (TRUSTED )?CERTIFICATE-----[^-]*-----END (TRUSTED )?CERTIFICATE-----/g
+
 const certificate = Effect.fnUntraced(function*(option: string, source: PemSource) {
   const pem = yield* load(option, source)
-  if (!/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(pem)) return yield* fail(option, "no PEM certificate in it")
+  const found = pem.match(pemCertificate)
+  if (found === null) return yield* fail(option, "no PEM certificate in it")
+  // Node drops a certificate of an authority that it cannot understand, without a word
+  yield* Effect.try({
+    try: () => found.map((text) => new Crypto.X509Certificate(text)),
+    catch: (cause) => fail(option, "a certificate in it cannot be understood", cause)
+  })
   return pem
 })
 
@@ -65,8 +80,7 @@ const isMany = (ca: PemSource | ReadonlyArray<PemSource>): ca is ReadonlyArray<P
 
 const loadKey = Effect.fnUntraced(function*(options: TlsOptions) {
   if (options.key === undefined) return undefined
-  const source = Redacted.isRedacted(options.key) ? Redacted.value(options.key) : options.key
-  const pem = yield* load("key", source)
+  const pem = yield* load("key", options.key)
   // node:tls wants the key as it is; decrypting it here gives one place and one message for a wrong passphrase
   return yield* Effect.try({
     try: () =>
@@ -83,6 +97,9 @@ export const resolve = Effect.fnUntraced(function*(options: TlsOptions) {
   const sources = options.ca === undefined ? [] : isMany(options.ca) ? options.ca : [options.ca]
   const own = yield* Effect.forEach(sources, (source) => certificate("ca", source))
   const ca = own.length === 0 ? undefined : options.systemCa === true ? [...own, ...NodeTls.rootCertificates] : own
+  if (options.requestClientCertificate === true && ca === undefined && options.insecureSkipVerify !== true) {
+    return yield* fail("ca", "clients' certificates are verified against it, so it must be given")
+  }
   const cert = options.cert === undefined ? undefined : yield* certificate("cert", options.cert)
   const key = yield* loadKey(options)
   if ((cert === undefined) !== (key === undefined)) {
