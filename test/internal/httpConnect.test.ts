@@ -1,16 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { guardErrors } from "../../src/internal/duplex.ts"
-import { proxyHop } from "../../src/internal/proxyHop.ts"
 import type { ProxyInput } from "../../src/internal/proxySettings.ts"
-import * as Target from "../../src/internal/target.ts"
-import { fragments, Sizes } from "../support/fragments.ts"
+import { Sizes } from "../support/fragments.ts"
+import { begin, reasonOf, shake as shakeWith, type ShakeOptions } from "../support/proxyHandshake.ts"
 import { ScriptedDuplex, turn } from "../support/scripted.ts"
 
 const plain = "http://proxy.test"
@@ -21,41 +17,8 @@ const withCredentials: ProxyInput = {
   password: Redacted.make("s3:cret")
 }
 
-/** Asks a proxy that answers with `reply`, cut by `sizes`, whatever it is asked. */
-const shake = Effect.fnUntraced(function*(
-  reply: string | Uint8Array,
-  options: {
-    proxy?: ProxyInput
-    target?: string
-    sizes?: ReadonlyArray<number>
-    early?: string
-    keepOpen?: boolean
-  } = {}
-) {
-  const duplex = guardErrors(new ScriptedDuplex())
-  const target = Result.getOrThrow(Target.parse(options.target ?? "db.test:5432"))
-  const shaking = yield* Effect.forkChild(
-    proxyHop(options.proxy ?? plain).handshake(duplex, target),
-    { startImmediately: true }
-  )
-  const all = Buffer.concat([Buffer.from(reply), Buffer.from(options.early ?? "")])
-  for (const piece of fragments(all, options.sizes ?? [1])) {
-    duplex.arrive(piece)
-    yield* turn
-  }
-  if (options.keepOpen !== true) duplex.endInput()
-  const exit = yield* Fiber.await(shaking)
-  let rest = ""
-  for (let chunk: Buffer | null; (chunk = duplex.read()) !== null;) rest += String(chunk)
-  return { duplex, exit, rest, sent: duplex.sent }
-})
-
-const reasonOf = (exit: Exit.Exit<unknown, { readonly _tag: string; readonly message: string }>) => {
-  if (Exit.isSuccess(exit)) return assert.fail("the handshake went through")
-  const failure = Cause.findErrorOption(exit.cause)
-  if (exit.cause.reasons.length !== 1 || failure._tag === "None") return assert.fail(String(exit.cause))
-  return failure.value
-}
+const shake = (reply: string | Uint8Array, { proxy = plain, ...options }: ShakeOptions & { proxy?: ProxyInput } = {}) =>
+  shakeWith(proxy, reply, options)
 
 const accepted = {
   "200": "HTTP/1.1 200 OK\r\n\r\n",
@@ -117,7 +80,7 @@ describe("HTTP CONNECT", () => {
       const ask = Effect.fnUntraced(function*(proxy: ProxyInput, target: string) {
         const { exit, sent } = yield* shake(accepted["200"], { proxy, target })
         assert.isTrue(Exit.isSuccess(exit))
-        return sent
+        return String(sent)
       })
       assert.strictEqual(
         yield* ask(plain, "db.test:5432"),
@@ -224,9 +187,8 @@ describe("HTTP CONNECT", () => {
         const { duplex } = yield* shake(reply, { keepOpen: true })
         assert.deepStrictEqual(duplex.eventNames(), ["error"])
       }
-      const duplex = guardErrors(new ScriptedDuplex())
-      const target = Result.getOrThrow(Target.parse("db.test:5432"))
-      const shaking = yield* Effect.forkChild(proxyHop(plain).handshake(duplex, target), { startImmediately: true })
+      const duplex = new ScriptedDuplex()
+      const shaking = yield* begin(plain, duplex)
       yield* turn
       yield* Fiber.interrupt(shaking)
       assert.deepStrictEqual(duplex.eventNames(), ["error"])
