@@ -72,6 +72,16 @@ describe("TestNetwork hosts", () => {
       assert.strictEqual(error.reason._tag, "AddressInUse")
     }).pipe(on({})))
 
+  it.effect("get addresses and ports that nobody has", () =>
+    Effect.gen(function*() {
+      const listener = yield* Listener.Listener
+      const first = yield* listener.bind("db:49152")
+      const chosen = yield* listener.bind("db:0")
+      const places = [first, chosen].map(({ address }) => NetAddress.formatSocketAddress(address))
+      assert.notStrictEqual(places[0], places[1])
+      assert.notInclude(places.join(), "10.0.0.2:")
+    }).pipe(on({ hosts: ["10.0.0.2"] })))
+
   it.effect("are of one network: another call of layer gives another one", () =>
     Effect.gen(function*() {
       yield* (yield* Listener.Listener).bind(db)
