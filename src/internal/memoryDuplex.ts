@@ -9,7 +9,7 @@ export interface PairOptions {
 }
 
 /** Where an end is; a unix socket has no addresses. */
-export interface EndAddress {
+interface EndAddress {
   readonly address: string
   readonly port: number
 }

@@ -15,7 +15,7 @@ const clientAddress = "10.0.0.1"
 const firstEphemeralPort = 49152
 
 /** A connection, in both its ends. */
-export interface Link {
+interface Link {
   /** What was dialled. */
   readonly target: string
   /** The address, or the socket path, that answered. */
