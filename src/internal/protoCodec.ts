@@ -232,17 +232,12 @@ const map = (keyType: string, item: ValueCodec): ValueCodec => {
   }
 }
 
-/** The name a field has in JSON: that of `json_name`, else the one in the .proto with each `_x` turned into `X`. */
-export const jsonNameOf = (field: protobuf.Field): string => {
-  const given: unknown = field.options?.["json_name"]
-  return typeof given === "string"
-    ? given
-    : field.name.replace(/_+([a-zA-Z0-9]?)/g, (_, next: string) => next.toUpperCase())
-}
-
 /** Whether "not there" and "there with the default value" are two things. protobufjs does not say so of messages. */
-export const hasPresence = (field: protobuf.Field): boolean =>
-  Boolean(field.hasPresence) || (!field.repeated && !field.map && field.resolvedType instanceof protobuf.Type)
+export const hasPresence = (field: protobuf.Field): boolean => {
+  // its type says boolean; for the members of a oneof it is the oneof
+  const tracked: unknown = field.hasPresence
+  return Boolean(tracked) || (!field.repeated && !field.map && field.resolvedType instanceof protobuf.Type)
+}
 
 interface FieldCodec extends ValueCodec {
   /** As in the .proto. */
@@ -289,10 +284,10 @@ class MessageCodec {
     const byName = new Map<string, FieldCodec>()
     const names = new Set(type.fieldsArray.map((field) => field.name))
     this.fields = type.fieldsArray.map((field) => {
-      const json = jsonNameOf(field)
+      const json = field.resolve().jsonName
       // a name that is taken, by a field or by another one's JSON name, stays as it is in the .proto
       const key = json !== field.name && (names.has(json) || byName.has(json)) ? field.name : json
-      const codec = fieldCodec(field.resolve(), key)
+      const codec = fieldCodec(field, key)
       byName.set(key, codec).set(field.name, codec)
       return codec
     })
@@ -315,7 +310,10 @@ class MessageCodec {
       }
       if (given === undefined || given === null) continue
       if (Object.hasOwn(out, field.name)) {
-        throw at(key, () => wrong("given once", `given as ${field.key} and ${field.name}`))
+        throw new Problem(
+          [key],
+          (path) => new WrongType({ path, expected: "given once", got: `given as ${field.key} and as ${field.name}` })
+        )
       }
       if (field.oneof !== undefined) {
         const other = (chosen ??= new Map()).get(field.oneof)
@@ -358,7 +356,7 @@ const wrongOneof = (oneof: protobuf.OneOf, one: string, other: string) =>
   new Problem([oneof.name], (path) =>
     new WrongType({
       path,
-      expected: `one of ${oneof.fieldsArray.map(jsonNameOf).join(", ")}`,
+      expected: `one of ${oneof.fieldsArray.map((field) => field.jsonName).join(", ")}`,
       got: `both ${one} and ${other}`
     }))
 

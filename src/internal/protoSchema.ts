@@ -83,7 +83,7 @@ const describeField = (field: protobuf.Field): Field => {
   const type = field.resolve().resolvedType
   return {
     name: field.name,
-    jsonName: ProtoCodec.jsonNameOf(field),
+    jsonName: field.jsonName,
     type: type === null ? field.type : nameOf(type),
     kind: type === null ? "scalar" : type instanceof protobuf.Enum ? "enum" : "message",
     values: type instanceof protobuf.Enum ? Object.keys(type.values) : undefined,

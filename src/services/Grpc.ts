@@ -224,12 +224,16 @@ const makeChannel = (
       return yield* Effect.fromResult(decode(method, message))
     }),
     serverStream: (path, values, options) =>
-      Stream.scoped(Stream.fromPull(Effect.gen(function*() {
-        const [method, request] = yield* prepare(path, "serverStream", values, options)
-        const pull = yield* GrpcCall.serverStream(transport, request)
-        return Effect.flatMap(pull, (batch) =>
-          Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(method, bytes)))))
-      }))),
+      prepare(path, "serverStream", values, options).pipe(
+        Effect.flatMap(([method, request]) =>
+          Effect.map(
+            GrpcCall.serverStream(transport, request),
+            Effect.flatMap((batch) => Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(method, bytes)))))
+          )
+        ),
+        Stream.fromPull,
+        Stream.scoped
+      ),
     services: schema.services,
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
     describe: (path) => Effect.fromResult(schema.method(path))
