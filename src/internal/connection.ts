@@ -56,7 +56,7 @@ export class ConnectionCore {
   bytesRead = 0
   bytesWritten = 0
   private flowing: "not yet" | "yes" | "paused" = "not yet"
-  private ended = false
+  private ended: boolean
   private broken: TcpErrorReason | undefined
   private readable = true
   private local = false
@@ -66,6 +66,8 @@ export class ConnectionCore {
 
   constructor(duplex: Duplex) {
     this.duplex = ConnectionDuplex.guardErrors(duplex)
+    // a peer that ended together with a proxy's answer has said so before we listen
+    this.ended = duplex.readableEnded
     duplex
       .on("end", () => {
         this.ended = true

@@ -92,6 +92,12 @@ const shim = (duplex: Duplex) =>
     })
   )
 
+/**
+ * The client's private timer cannot be stopped and would keep the password in memory; the path has a time limit of its
+ * own, so that one fires at once and does nothing. Where this method is gone the timer is set as late as it can be.
+ */
+const onTimeout = "onEstablishedTimeout"
+
 /** Starts a client, which sends its first request at once. Gives a way to ask whether the replies it was fed are all. */
 const start = (duplex: Duplex, stream: Duplex, proxy: Proxy, target: Host.HostPort) => {
   const client = new SocksClient({
@@ -104,11 +110,9 @@ const start = (duplex: Duplex, stream: Duplex, proxy: Proxy, target: Host.HostPo
       ...(proxy.credentials === undefined ? {} : { userId: proxy.credentials.username }),
       ...(proxy.credentials?.password === undefined ? {} : { password: Redacted.value(proxy.credentials.password) })
     },
-    timeout: 1
+    timeout: onTimeout in SocksClient.prototype ? 1 : 2 ** 31 - 1
   })
-  // its timer cannot be stopped and would keep the password in memory; the path has a time limit of its own, so this one
-  // fires at once and does nothing
-  Object.defineProperty(client, "onEstablishedTimeout", { value: () => {} })
+  Object.defineProperty(client, onTimeout, { value: () => {} })
   let established = false
   client.once("established", () => established = true)
   // its errors hold the password and are dropped; that the stream is closed is what fails the handshake

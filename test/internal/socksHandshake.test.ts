@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { inspect } from "node:util"
+import { SocksClient } from "socks"
 import type { ProxyInput } from "../../src/internal/proxySettings.ts"
 import { Sizes } from "../support/fragments.ts"
 import { begin, reasonOf, shake } from "../support/proxyHandshake.ts"
@@ -31,6 +32,12 @@ const replies = {
   "with credentials that nobody wants": [withCredentials, bytes("0500 05000001 00000000 0000")],
   "of SOCKS4": [socks4, bytes("005a 0000 00000000")]
 } satisfies Record<string, readonly [ProxyInput, Buffer]>
+
+describe("the private part of socks that we use", () => {
+  it("has the shape that we know", () => {
+    assert.isFunction(Reflect.get(SocksClient.prototype, "onEstablishedTimeout"))
+  })
+})
 
 describe("SOCKS handshake", () => {
   for (const [name, [proxy, reply]] of Object.entries(replies)) {

@@ -78,6 +78,17 @@ describe("Connection.read", () => {
       assert.deepInclude(yield* reasonOf(connection.read()), { _tag: "EndOfStream", received: 0 })
     }))
 
+  it.effect("sees an end that came before anybody listened", () =>
+    Effect.gen(function*() {
+      const peer = new ScriptedDuplex()
+      peer.endInput()
+      peer.resume()
+      yield* turn
+      assert.isTrue(peer.readableEnded)
+      const connection = yield* Connection.fromDuplex(peer)
+      assert.strictEqual((yield* reasonOf(connection.read()))["_tag"], "EndOfStream")
+    }))
+
   it.effect("fails with ReadTimeout and keeps what had arrived", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* open
