@@ -22,9 +22,8 @@
  * Bytes are memory here, not packets: what the operating system alone does (backlogs, keep-alive, routing) is not
  * imitated. Keep one test on loopback beside those on this network.
  *
- * A scope that closes a stream whose peer does not read waits up to two seconds for what is still to be sent. Under a
- * `TestClock` these pass only when the test moves the clock; with the default `bufferSize` there is hardly ever anything
- * to wait for.
+ * A scope that closes a stream whose peer does not read waits up to two seconds, of real time under a `TestClock` too, for
+ * what is still to be sent. With the default `bufferSize` there is hardly ever anything.
  *
  * **Example** (Testing a client against a server, byte by byte)
  *
