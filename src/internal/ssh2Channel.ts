@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Pull from "effect/Pull"
+import * as Pull from "effect/Pull"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Readable } from "node:stream"
@@ -19,6 +19,12 @@ interface OpenFailure extends Error {
   readonly reason?: number | string | undefined
 }
 
+const refusal = (error: OpenFailure) =>
+  new ChannelRefused({
+    code: typeof error.reason === "number" ? error.reason : 0,
+    detail: error.message.replace("(SSH) Channel open failure: ", "")
+  })
+
 /** Opens a channel. `use` runs in the moment it opens, before anything can arrive on it. */
 export const open = <A>(
   connection: Connection,
@@ -26,31 +32,29 @@ export const open = <A>(
   use: (channel: ClientChannel) => A
 ): Effect.Effect<A, ConnectionLost | ChannelRefused> =>
   Effect.callback((resume) => {
-    let wanted = true
-    const done = (error: OpenFailure | undefined, channel: ClientChannel) => {
-      const lost = connection.lost()
-      if (error === undefined && wanted && lost === undefined) {
-        return resume(Effect.succeed(use(channel)))
-      }
-      if (error === undefined) channel.close()
-      else {resume(Effect.fail(
-          lost ?? new ChannelRefused({
-            code: typeof error.reason === "number" ? error.reason : 0,
-            detail: error.message.replace("(SSH) Channel open failure: ", "")
-          })
-        ))}
-    }
     const lost = connection.lost()
     if (lost !== undefined) return resume(Effect.fail(lost))
+    let waiting = true
+    const stop = () => {
+      waiting = false
+      forget()
+    }
+    const settle = (result: Effect.Effect<A, ConnectionLost | ChannelRefused>) => {
+      stop()
+      resume(result)
+    }
+    const forget = connection.onLost((reason) => settle(Effect.fail(reason)))
+    const done = (error: OpenFailure | undefined, channel: ClientChannel) => {
+      if (waiting) settle(error === undefined ? Effect.succeed(use(channel)) : Effect.fail(refusal(error)))
+      else if (error === undefined) channel.close()
+    }
     try {
       request(done)
     } catch (cause) {
       // ssh2 throws when its stream can no longer be written
-      return resume(Effect.fail(new ConnectionLost({ detail: String(cause) })))
+      settle(Effect.fail(new ConnectionLost({ detail: String(cause) })))
     }
-    return Effect.sync(() => {
-      wanted = false
-    })
+    return Effect.sync(stop)
   })
 
 /** Up to how many bytes are taken from ssh2 before somebody asks for them. */
@@ -143,8 +147,6 @@ export interface Process {
   readonly stdout: Stream.Stream<Uint8Array, SshErrorReason>
   readonly stderr: Stream.Stream<Uint8Array, SshErrorReason>
   readonly exit: Effect.Effect<Exit, SshErrorReason>
-  /** Waits until neither side can send any more. */
-  readonly closed: Effect.Effect<void>
   /** Closes the channel without waiting for the server, which answers no sooner than the process ends. */
   readonly close: Effect.Effect<void>
 }
@@ -188,30 +190,38 @@ export const process = (connection: Connection, channel: ClientChannel): Process
     return Effect.sync(() => void channel.off("drain", done))
   })
 
-  const write = (chunks: Batch): Effect.Effect<boolean, SshErrorReason> =>
+  const write = (chunks: Batch): Effect.Effect<void, Cause.Done> =>
     Effect.suspend(() => {
-      const lost = connection.lost()
-      if (lost !== undefined) return Effect.fail(lost)
       let full = false
       for (const chunk of chunks) {
-        if (!writable()) return Effect.succeed(false)
+        if (!writable()) return Cause.done()
         full = !channel.write(chunk)
       }
-      return full
-        ? Effect.as(Effect.raceFirst(drained, Deferred.await(closed)), true)
-        : Effect.succeed(true)
+      return full ? drained : Effect.void
     })
 
-  const endInput = Effect.sync(() => {
+  const endInput = Effect.sync((): Sink.End<void> => {
     if (writable()) channel.end()
+    return [undefined]
+  })
+
+  const gone = Effect.flatMap(Deferred.await(closed), () => {
+    const lost = connection.lost()
+    return lost === undefined ? endInput : Effect.fail(lost)
   })
 
   return {
-    stdin: Sink.mapEffect(Sink.forEachWhileArray(write), () => endInput),
+    stdin: Sink.fromTransform((upstream: Pull.Pull<Batch>) =>
+      upstream.pipe(
+        Effect.flatMap(write),
+        Effect.forever({ disableYield: true }),
+        Pull.catchDone(() => endInput),
+        Effect.raceFirst(gone)
+      )
+    ),
     stdout: Stream.fromPull(Effect.succeed(stdout.pull)),
     stderr: Stream.fromPull(Effect.succeed(stderr.pull)),
     exit: Deferred.await(exit),
-    closed: Deferred.await(closed),
     close: Effect.sync(() => {
       forget()
       const reason = new ConnectionLost({ detail: "the scope of the command was closed" })
