@@ -9,21 +9,21 @@ import type { DialError } from "../errors/DialError.ts"
 import { GrpcError, type Metadata, reasonFromCode } from "../errors/GrpcError.ts"
 import * as GrpcMetadata from "./grpcMetadata.ts"
 import type { Transport } from "./grpcTransport.ts"
+import type { Method } from "./protoSchema.ts"
 
 /** What is called. */
 export interface Request {
-  /** `"pkg.Service/Method"`. */
-  readonly method: string
+  readonly method: Method
   readonly metadata: Grpc.Metadata
   readonly message: Buffer
   readonly timeout: Duration.Duration | undefined
 }
 
-/** What a call came back with. */
+/** What a call came back with; its metadata is only turned into ours when it is asked for. */
 export interface Reply {
   readonly message: Buffer
-  readonly headers: Metadata
-  readonly trailers: Metadata
+  readonly headers: Grpc.Metadata | undefined
+  readonly trailers: Grpc.Metadata
 }
 
 type CallError = DialError | GrpcError
@@ -42,6 +42,14 @@ const errorOf = (transport: Transport, method: string, status: Grpc.StatusObject
   return dialFailure ?? failed(method, status.code, status.details, GrpcMetadata.fromGrpc(status.metadata))
 }
 
+/** grpc-js throws when a closed channel is called. */
+const ifOpen = <A, E, R>(transport: Transport, request: Request, effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend((): Effect.Effect<A, E | GrpcError, R> =>
+    transport.channel.getConnectivityState(false) === Grpc.connectivityState.SHUTDOWN
+      ? Effect.fail(failed(request.method.path, Grpc.status.CANCELLED, "the channel is closed"))
+      : effect
+  )
+
 /**
  * Starts a call with its one request. grpc-js reads without bound until it is asked for the first message, so that is
  * done at once.
@@ -50,7 +58,7 @@ const start = (transport: Transport, request: Request, listener: Grpc.Intercepti
   const deadline = request.timeout === undefined || !Duration.isFinite(request.timeout)
     ? Infinity
     : Date.now() + Duration.toMillis(request.timeout)
-  const call = transport.channel.createCall(`/${request.method}`, deadline, null, null, null)
+  const call = transport.channel.createCall(`/${request.method.path}`, deadline, null, null, null)
   transport.calls.add(call)
   call.start(request.metadata, {
     ...listener,
@@ -68,33 +76,41 @@ const start = (transport: Transport, request: Request, listener: Grpc.Intercepti
 const cancel = (call: Grpc.experimental.CallStream) =>
   Effect.sync(() => call.cancelWithStatus(Grpc.status.CANCELLED, "interrupted"))
 
-const timedOut = (request: Request) => failed(request.method, Grpc.status.DEADLINE_EXCEEDED, "the timeout has passed")
+const timedOut = (request: Request) =>
+  failed(request.method.path, Grpc.status.DEADLINE_EXCEEDED, "the timeout has passed")
 
 /** One request, one reply. Interruption cancels the call on the wire. */
 export const unary = (transport: Transport, request: Request): Effect.Effect<Reply, CallError> => {
-  const reply = Effect.callback<Reply, CallError>((resume) => {
-    let headers: Metadata | undefined
-    let message: Buffer | undefined
-    const call = start(transport, request, {
-      onReceiveMetadata: (metadata) => headers = GrpcMetadata.fromGrpc(metadata),
-      onReceiveMessage: (received: Buffer) => message = received,
-      onReceiveStatus: (status) => {
-        if (status.code !== Grpc.status.OK) {
-          return resume(Effect.fail(errorOf(transport, request.method, status, headers !== undefined)))
+  const reply = ifOpen(
+    transport,
+    request,
+    Effect.callback<Reply, CallError>((resume) => {
+      let headers: Grpc.Metadata | undefined
+      let message: Buffer | undefined
+      const call = start(transport, request, {
+        onReceiveMetadata: (metadata) => headers = metadata,
+        onReceiveMessage: (received: Buffer) => {
+          if (message !== undefined) {
+            return call.cancelWithStatus(Grpc.status.INTERNAL, "the server sent more than one message")
+          }
+          message = received
+          // without it a second message would stay unseen, and the status behind it too
+          call.startRead()
+        },
+        onReceiveStatus: (status) => {
+          if (status.code !== Grpc.status.OK) {
+            return resume(Effect.fail(errorOf(transport, request.method.path, status, headers !== undefined)))
+          }
+          resume(
+            message === undefined
+              ? Effect.fail(failed(request.method.path, Grpc.status.INTERNAL, "the server said OK and sent no message"))
+              : Effect.succeed({ message, headers, trailers: status.metadata })
+          )
         }
-        resume(
-          message === undefined
-            ? Effect.fail(failed(request.method, Grpc.status.INTERNAL, "the server said OK and sent no message"))
-            : Effect.succeed({
-              message,
-              headers: headers ?? GrpcMetadata.empty,
-              trailers: GrpcMetadata.fromGrpc(status.metadata)
-            })
-        )
-      }
+      })
+      return cancel(call)
     })
-    return cancel(call)
-  })
+  )
   // grpc-js keeps the deadline too, by the system's clock; this is the one of the program, which a test can turn
   return request.timeout === undefined ? reply : Effect.timeoutOrElse(reply, {
     duration: request.timeout,
@@ -118,7 +134,7 @@ class Incoming {
 
   constructor(transport: Transport, request: Request) {
     this.transport = transport
-    this.method = request.method
+    this.method = request.method.path
     this.call = start(transport, request, {
       onReceiveMetadata: () => this.answered = true,
       onReceiveMessage: (message: Buffer) => this.push(message),
@@ -175,9 +191,9 @@ class Incoming {
 export const serverStream = Effect.fnUntraced(function*(
   transport: Transport,
   request: Request
-): Effect.fn.Return<Incoming["pull"], never, Scope.Scope> {
+): Effect.fn.Return<Incoming["pull"], GrpcError, Scope.Scope> {
   const incoming = yield* Effect.acquireRelease(
-    Effect.sync(() => new Incoming(transport, request)),
+    ifOpen(transport, request, Effect.sync(() => new Incoming(transport, request))),
     (incoming) => incoming.cancel
   )
   if (request.timeout !== undefined) {

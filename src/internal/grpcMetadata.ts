@@ -47,15 +47,13 @@ export const toGrpc = (
 }
 
 /** Metadata that came, in a form of our own. */
-export const fromGrpc = (metadata: Grpc.Metadata): Metadata => {
+export const fromGrpc = (metadata: Grpc.Metadata | undefined): Metadata => {
   const text: Record<string, ReadonlyArray<string>> = {}
   const binary: Record<string, ReadonlyArray<Uint8Array>> = {}
-  for (const name of Object.keys(metadata.getMap())) {
-    const values = metadata.get(name)
+  for (const name of Object.keys(metadata?.getMap() ?? {})) {
+    const values = metadata?.get(name) ?? []
     if (name.endsWith("-bin")) binary[name] = values.map((value) => new Uint8Array(Buffer.from(value)))
     else text[name] = values.map(String)
   }
   return { text, binary }
 }
-
-export const empty: Metadata = { text: {}, binary: {} }

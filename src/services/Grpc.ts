@@ -40,6 +40,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, InvalidTarget } from "../errors/DialError.ts"
+import type { GrpcError } from "../errors/GrpcError.ts"
 import { GrpcSchemaError, WrongKind } from "../errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import * as GrpcCall from "../internal/grpcCall.ts"
@@ -50,7 +51,7 @@ import * as Target from "../internal/target.ts"
 import { tlsHop } from "../internal/tlsHandshake.ts"
 import * as TlsOptions from "../internal/tlsOptions.ts"
 import * as Dialer from "./Dialer.ts"
-import type { CallOptions, GrpcChannel } from "./GrpcChannel.ts"
+import type { CallError, CallOptions, GrpcChannel } from "./GrpcChannel.ts"
 
 /**
  * How a dead connection is noticed.
@@ -172,6 +173,13 @@ const channelOptions = (options: ConnectOptions) => {
   }
 }
 
+/** How a call shows in traces. The stack is left out: taking it costs more than the rest of the call's bookkeeping. */
+const spanOptions = (method: string) => ({
+  kind: "client" as const,
+  attributes: { "rpc.system": "grpc", "rpc.method": method },
+  captureStackTrace: false
+})
+
 const callAs: Record<MethodKind, string> = {
   unary: "a unary method",
   serverStream: "a server stream",
@@ -185,54 +193,81 @@ const makeChannel = (
   channelMetadata: GrpcMetadata.MetadataInput | undefined
 ): GrpcChannel => {
   /** Everything about a call that can be wrong before it starts. */
-  const prepare = Effect.fnUntraced(function*(
+  const prepare = (
     path: string,
     kind: MethodKind,
     values: object,
     options: CallOptions | undefined
-  ): Effect.fn.Return<[Method, GrpcCall.Request], GrpcSchemaError> {
-    const method = yield* Effect.fromResult(schema.method(path))
+  ): Result.Result<GrpcCall.Request, GrpcSchemaError> => {
+    const found = schema.method(path)
+    if (Result.isFailure(found)) return Result.fail(found.failure)
+    const method = found.success
     if (method.kind !== kind) {
-      return yield* new GrpcSchemaError({
-        reason: new WrongKind({ method: method.path, kind: callAs[method.kind], calledAs: callAs[kind] })
-      })
+      const reason = new WrongKind({ method: method.path, kind: callAs[method.kind], calledAs: callAs[kind] })
+      return Result.fail(new GrpcSchemaError({ reason }))
     }
-    const message = yield* Effect.fromResult(method.request.encode(values))
-    const metadata = yield* Effect.fromResult(
-      GrpcMetadata.toGrpc([channelMetadata, options?.metadata], { waitForReady: options?.waitForReady ?? false })
+    const message = method.request.encode(values)
+    if (Result.isFailure(message)) return Result.fail(message.failure)
+    return Result.map(
+      GrpcMetadata.toGrpc([channelMetadata, options?.metadata], { waitForReady: options?.waitForReady ?? false }),
+      (metadata) => ({
+        method,
+        message: message.success,
+        metadata,
+        timeout: options?.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+      })
     )
-    const timeout = options?.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-    return [method, { method: method.path, message, metadata, timeout }]
-  })
+  }
 
   const decode = (method: Method, bytes: Uint8Array) =>
     Result.mapError(method.response.decode(bytes), (error) => GrpcCall.undecodable(method.path, error.message))
 
-  const exchange = Effect.fn("GrpcChannel.exchange")(
-    function*(path: string, values: object, options?: CallOptions) {
-      const [method, request] = yield* prepare(path, "unary", values, options)
-      const { headers, message, trailers } = yield* GrpcCall.unary(transport, request)
-      return { value: yield* Effect.fromResult(decode(method, message)), headers, trailers }
-    }
-  )
+  const call = <A>(
+    span: string,
+    path: string,
+    values: object,
+    options: CallOptions | undefined,
+    onReply: (reply: GrpcCall.Reply, method: Method) => Result.Result<A, GrpcError>
+  ): Effect.Effect<A, CallError> =>
+    Effect.suspend((): Effect.Effect<A, CallError> => {
+      const request = prepare(path, "unary", values, options)
+      return Result.isFailure(request)
+        ? Effect.fail(request.failure)
+        : Effect.flatMap(
+          GrpcCall.unary(transport, request.success),
+          (reply) => Effect.fromResult(onReply(reply, request.success.method))
+        )
+    }).pipe(Effect.withSpan(span, spanOptions(path)))
 
   return {
-    exchange,
-    unary: Effect.fn("GrpcChannel.unary")(function*(path, values, options) {
-      const [method, request] = yield* prepare(path, "unary", values, options)
-      const { message } = yield* GrpcCall.unary(transport, request)
-      return yield* Effect.fromResult(decode(method, message))
-    }),
+    exchange: (path, values, options) =>
+      call(
+        "GrpcChannel.exchange",
+        path,
+        values,
+        options,
+        (reply, method) =>
+          Result.map(decode(method, reply.message), (value) => ({
+            value,
+            headers: GrpcMetadata.fromGrpc(reply.headers),
+            trailers: GrpcMetadata.fromGrpc(reply.trailers)
+          }))
+      ),
+    unary: (path, values, options) =>
+      call("GrpcChannel.unary", path, values, options, (reply, method) => decode(method, reply.message)),
     serverStream: (path, values, options) =>
-      prepare(path, "serverStream", values, options).pipe(
-        Effect.flatMap(([method, request]) =>
+      Effect.suspend(() => Effect.fromResult(prepare(path, "serverStream", values, options))).pipe(
+        Effect.flatMap((request) =>
           Effect.map(
             GrpcCall.serverStream(transport, request),
-            Effect.flatMap((batch) => Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(method, bytes)))))
+            Effect.flatMap((batch) =>
+              Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(request.method, bytes))))
+            )
           )
         ),
         Stream.fromPull,
-        Stream.scoped
+        Stream.scoped,
+        Stream.withSpan("GrpcChannel.serverStream", spanOptions(path))
       ),
     services: schema.services,
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
@@ -256,7 +291,9 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
         const schema = Effect.isEffect(options.schema) ? yield* options.schema : options.schema
         // said now and not at each call
         yield* Effect.fromResult(GrpcMetadata.toGrpc([options.metadata], {}))
-        const tls = secure ? tlsHop(yield* TlsOptions.resolve({ alpn: ["h2"], ...options.tls })) : undefined
+        const tls = secure
+          ? tlsHop(yield* TlsOptions.resolve({ ...options.tls, alpn: options.tls?.alpn ?? ["h2"] }))
+          : undefined
         const transport = yield* GrpcTransport.open({
           path: tls === undefined ? dialer : Dialer.through(dialer, tls),
           target,

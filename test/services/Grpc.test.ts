@@ -304,6 +304,10 @@ const suite = (test: NetworkTest) => {
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(call))["_tag"], "Cancelled")
       assert.strictEqual((yield* Fiber.join(stream))["_tag"], "Cancelled")
+      const late = yield* reasonOf(channel.unary("greeter.v1.Greeter/SayHello", {}))
+      assert.strictEqual(late["_tag"], "Cancelled")
+      const lateStream = yield* reasonOf(Stream.runDrain(channel.serverStream("greeter.v1.Greeter/SayHellos", {})))
+      assert.strictEqual(lateStream["_tag"], "Cancelled")
       yield* until(() => seen.cancelled === 2)
     }))
 
@@ -350,14 +354,18 @@ const onBothRoutes = (title: string, body: () => Effect.Effect<unknown, unknown,
   }
 }
 
-/** A server of Node's own HTTP/2 that says Unimplemented to everything and shows what it was sent. */
-const headersOf = Effect.fnUntraced(function*(tls: { readonly cert: string; readonly key: string } | undefined) {
+/** A server of Node's own HTTP/2, for what grpc-js's would not do; by default it says Unimplemented. */
+const http2Server = Effect.fnUntraced(function*(options: {
+  readonly tls?: { readonly cert: string; readonly key: string }
+  readonly answer?: (stream: Http2.ServerHttp2Stream) => void
+}) {
   const headers: Array<Http2.IncomingHttpHeaders> = []
   const server = yield* Effect.acquireRelease(
     Effect.callback<Http2.Http2Server>((resume) => {
-      const server = tls === undefined ? Http2.createServer() : Http2.createSecureServer(tls)
+      const server = options.tls === undefined ? Http2.createServer() : Http2.createSecureServer(options.tls)
       server.on("stream", (stream: Http2.ServerHttp2Stream, received: Http2.IncomingHttpHeaders) => {
         headers.push(received)
+        if (options.answer !== undefined) return options.answer(stream)
         stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": "12" }, { endStream: true })
       })
       server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
@@ -368,6 +376,13 @@ const headersOf = Effect.fnUntraced(function*(tls: { readonly cert: string; read
   assert(typeof address === "object" && address !== null)
   return { port: address.port, headers }
 })
+
+/** Answers with these messages, as they stand on the wire, and then with OK. */
+const answering = (...messages: ReadonlyArray<ReadonlyArray<number>>) => (stream: Http2.ServerHttp2Stream) => {
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true })
+  stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }))
+  stream.end(Buffer.concat(messages.map((bytes) => Buffer.from([0, 0, 0, 0, bytes.length, ...bytes]))))
+}
 
 describe("Grpc.connect", () => {
   onBothRoutes("fails with the DialError of a server that is not there", () =>
@@ -444,7 +459,7 @@ describe("Grpc.connect", () => {
     "says http and the URL's host to the server, and nothing of the deadline when there is none",
     () =>
       Effect.gen(function*() {
-        const { headers, port } = yield* headersOf(undefined)
+        const { headers, port } = yield* http2Server({})
         const channel = yield* connectTo(port)
         yield* reasonOf(channel.unary("greeter.v1.Greeter/SayHello", {}))
         yield* reasonOf(channel.unary("greeter.v1.Greeter/SayHello", {}, { timeout: "20 seconds" }))
@@ -459,7 +474,7 @@ describe("Grpc.connect", () => {
   onBothRoutes("speaks TLS to a server whose certificate checks out, and says https", () =>
     Effect.gen(function*() {
       const authority = yield* TestCertificates.authority()
-      const { headers, port } = yield* headersOf(yield* authority.issue({ names: ["localhost"] }))
+      const { headers, port } = yield* http2Server({ tls: yield* authority.issue({ names: ["localhost"] }) })
       const channel = yield* connect(`https://localhost:${port}`, { tls: { ca: authority.certificate } })
       yield* reasonOf(channel.unary("greeter.v1.Greeter/SayHello", {}))
       assert.strictEqual(headers[0]?.[":scheme"], "https")
@@ -535,6 +550,30 @@ describe("Grpc.connect", () => {
 })
 
 describe("GrpcChannel", () => {
+  for (
+    const [what, messages] of [
+      ["no message", []],
+      ["two messages", [[], []]],
+      ["bytes that are not the message", [[10, 200, 1]]]
+    ] as const
+  ) {
+    onBothRoutes(`fails with Internal when a server answers a unary call with ${what}`, () =>
+      Effect.gen(function*() {
+        const { port } = yield* http2Server({ answer: answering(...messages) })
+        const channel = yield* connectTo(port)
+        const reason = yield* reasonOf(channel.unary("greeter.v1.Greeter/SayHello", {}))
+        assert.strictEqual(reason["_tag"], "Internal")
+      }))
+  }
+
+  onBothRoutes("fails with Internal when a stream has bytes that are not the message", () =>
+    Effect.gen(function*() {
+      const { port } = yield* http2Server({ answer: answering([], [10, 200, 1]) })
+      const channel = yield* connectTo(port)
+      const reason = yield* reasonOf(Stream.runDrain(channel.serverStream("greeter.v1.Greeter/SayHellos", {})))
+      assert.strictEqual(reason["_tag"], "Internal")
+    }))
+
   onBothRoutes("says what the schema offers", () =>
     Effect.gen(function*() {
       const { port } = yield* grpcServer()
