@@ -43,6 +43,8 @@ export interface SshServer {
   readonly connections: () => number
   /** How many commands have an open channel. */
   readonly running: () => number
+  /** How many logins were tried. */
+  readonly logins: () => number
   /** How many bytes the command `bytes` has sent. */
   readonly produced: () => number
   /** Breaks every connection, without a word. */
@@ -118,18 +120,28 @@ const forward = (target: Net.NetConnectOpts, accept: () => Duplex & { close: () 
   })
 }
 
-const serveClient =
-  (options: SshServerOptions, clients: Set<Connection>, commands: Commands) => (client: Connection) => {
-    clients.add(client.on("error", () => {}).once("close", () => clients.delete(client)))
-    if (options.stallLogin !== true) client.on("authentication", authenticate(options))
-    client.on("session", (accept) => serveSession(accept(), client, commands))
-    client.on("tcpip", (accept, reject, { destIP, destPort }) => {
-      if (destIP === "stalled.test") return
-      if (!isThisMachine(destIP)) return reject()
-      forward({ host: "127.0.0.1", port: destPort }, accept, reject)
-    })
-    client.on("openssh.streamlocal", (accept, reject, { socketPath }) => forward({ path: socketPath }, accept, reject))
-  }
+/** What a server knows about itself. */
+interface State {
+  readonly clients: Set<Connection>
+  readonly commands: Commands
+  logins: number
+}
+
+const serveClient = (options: SshServerOptions, state: State) => (client: Connection) => {
+  state.clients.add(client.on("error", () => {}).once("close", () => state.clients.delete(client)))
+  const login = authenticate(options)
+  client.on("authentication", (context) => {
+    state.logins++
+    if (options.stallLogin !== true) login(context)
+  })
+  client.on("session", (accept) => serveSession(accept(), client, state.commands))
+  client.on("tcpip", (accept, reject, { destIP, destPort }) => {
+    if (destIP === "stalled.test") return
+    if (!isThisMachine(destIP)) return reject()
+    forward({ host: "127.0.0.1", port: destPort }, accept, reject)
+  })
+  client.on("openssh.streamlocal", (accept, reject, { socketPath }) => forward({ path: socketPath }, accept, reject))
+}
 
 const inFragments = <D extends Duplex>(duplex: D, size: number): D => {
   const write = duplex.write.bind(duplex) as (chunk: Uint8Array) => boolean
@@ -150,11 +162,10 @@ const shownAs = (hostKey: string, claimed: string): any => ({
 export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) {
   const [hostKey, ...others] = options.hostKeys ?? [generateKey().private]
   const { claimedHostKey } = options
-  const commands: Commands = { channels: new Set(), produced: 0 }
-  const clients = new Set<Connection>()
+  const state: State = { clients: new Set(), commands: { channels: new Set(), produced: 0 }, logins: 0 }
   const ssh = new Ssh2.Server(
     { hostKeys: [claimedHostKey === undefined ? hostKey : shownAs(hostKey, claimedHostKey), ...others] },
-    serveClient(options, clients, commands)
+    serveClient(options, state)
   )
   // any stream will do; the types know sockets only
   const inject = (stream: any) => ssh.injectSocket(stream)
@@ -183,11 +194,12 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
     knownHostsLine: (host, at = port) =>
       `${at === 22 ? host : `[${host}]:${at}`} ${parse(hostKey).type} ${publicKey.toString("base64")}`,
     connections: () => open.size,
-    running: () => commands.channels.size,
-    produced: () => commands.produced,
+    running: () => state.commands.channels.size,
+    logins: () => state.logins,
+    produced: () => state.commands.produced,
     kill,
     leave: Effect.sync(() => {
-      for (const client of clients) client.end()
+      for (const client of state.clients) client.end()
     }),
     freeze: Effect.sync(() => {
       for (const duplex of open) duplex.pause()

@@ -78,7 +78,7 @@ class TunnelDuplex extends Duplex {
 }
 
 /** OpenSSH passes the system's words on; other servers say less. */
-const reasonOf = (error: ChannelRefused | ConnectionLost, target: Target.Target): DialErrorReason => {
+export const reasonOf = (error: ChannelRefused | ConnectionLost, target: Target.Target): DialErrorReason => {
   if (error._tag === "ConnectionLost") return new TunnelRefused({ detail: error.message, cause: error })
   const address = Target.format(target)
   switch (error.detail) {
