@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { AnyAuthMethod, ParsedKey } from "ssh2"
-import Ssh2 from "ssh2"
 import { AuthenticationFailed, KeyUnreadable } from "../errors/SshError.ts"
+import Ssh2 from "./ssh2.ts"
 import * as UserFiles from "./userFiles.ts"
 
 /** One way to log in, as the user describes it. */

@@ -1,12 +1,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { createRequire } from "node:module"
 import type { Duplex } from "node:stream"
 import type { AnyAuthMethod, ServerHostKeyAlgorithm } from "ssh2"
-import Ssh2 from "ssh2"
 import { ConnectionLost, HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../errors/SshError.ts"
 import { type HostKey, hostKey } from "./knownHosts.ts"
+import Ssh2, { isNative, refused } from "./ssh2.ts"
 import * as Auth from "./ssh2Auth.ts"
 import * as Identification from "./ssh2Identification.ts"
 
@@ -60,10 +59,13 @@ let cryptoReported = false
 const reportCrypto = Effect.suspend(() => {
   if (cryptoReported) return Effect.void
   cryptoReported = true
-  const crypto: { readonly bindingAvailable: boolean } = createRequire(import.meta.url)("ssh2/lib/protocol/crypto.js")
-  return crypto.bindingAvailable
+  return isNative()
     ? Effect.void
-    : Effect.logDebug("ssh2 runs without its native crypto (run `npm rebuild ssh2` with a C++ compiler to get it)")
+    : Effect.logDebug(
+      refused
+        ? "ssh2 runs without its native crypto, which is not safe as this version of Node compiles it"
+        : "ssh2 runs without its native crypto (run `npm rebuild ssh2` with a C++ compiler to get it)"
+    )
 })
 
 interface Ssh2Error extends Error {
