@@ -12,13 +12,20 @@ import { Redis } from "./support/redis.ts"
 import { Squid } from "./support/squid.ts"
 
 const ask = (port: number, question: string) =>
-  Effect.callback<string, Error>((resume) => {
-    const socket = Net.connect(port, "127.0.0.1", () => void socket.write(question, "latin1"))
-    socket.once("data", (data) => resume(Effect.succeed(data.toString("latin1"))))
-    socket.once("error", (error) => resume(Effect.fail(error)))
-    socket.once("end", () => resume(Effect.succeed("")))
-    return Effect.sync(() => socket.destroy())
-  })
+  Effect.acquireUseRelease(
+    Effect.sync(() =>
+      Net.connect(port, "127.0.0.1", function(this: Net.Socket) {
+        this.write(question, "latin1")
+      })
+    ),
+    (socket) =>
+      Effect.callback<string, Error>((resume) => {
+        socket.once("data", (data) => resume(Effect.succeed(data.toString("latin1"))))
+        socket.once("error", (error) => resume(Effect.fail(error)))
+        socket.once("end", () => resume(Effect.succeed("")))
+      }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 const peers = Layer.mergeAll(Danted.layer, Etcd.layer, OpenSsh.layer, Redis.layer, Squid.layer)
 

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { DialError } from "../../src/errors/DialError.ts"
@@ -52,6 +53,22 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("OpenSSH", (i
       const { keys, password, username } = yield* OpenSsh
       const auth = [SshAuth.privateKey({ key: keys.stranger }), SshAuth.password(Redacted.make(password))]
       assert.strictEqual(yield* whoAmI(auth), username)
+    }))
+
+  it.effect("gives a key and a password to a server that wants both, in whatever order they are given", () =>
+    Effect.gen(function*() {
+      const { keys, password, strictPort } = yield* OpenSsh
+      const key = SshAuth.privateKey({ key: keys.ed25519 })
+      const secret = SshAuth.password(Redacted.make(password))
+      for (const auth of [[key, secret], [secret, key]]) {
+        const session = yield* connect({ port: strictPort, auth })
+        assert.strictEqual((yield* session.execute("echo in")).text, "in\n")
+      }
+      assert.deepInclude(yield* reasonOf(connect({ port: strictPort, auth: key })), {
+        _tag: "AuthenticationFailed",
+        tried: ["publickey"],
+        remaining: ["password"]
+      })
     }))
 
   it.effect("does not accept a wrong password, and the error does not show it", () =>
@@ -189,11 +206,22 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("OpenSSH", (i
       assert.strictEqual((yield* session.closed)._tag, "ConnectionLost")
     }))
 
-  it.effect("serves nobody any more when the scope is closed", () =>
+  it.effect("has nobody left to serve when the scope is closed, also when it was closed half-way", () =>
     Effect.gen(function*() {
+      const { sessions } = yield* OpenSsh
+      const gone = sessions.pipe(
+        Effect.filterOrFail((pids) => pids.length === 0),
+        Effect.retry({ times: 500, schedule: Schedule.spaced("10 millis") })
+      )
+      yield* gone
       const scope = yield* Scope.make()
       const session = yield* Scope.provide(connect(), scope)
+      assert.lengthOf(yield* sessions, 1)
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* reasonOf(session.execute("true")))._tag, "ConnectionLost")
+      yield* gone
+      // at several moments of the way in
+      for (const after of [1, 5, 10, 20, 40, 80]) yield* Effect.timeoutOption(Effect.scoped(connect()), after)
+      yield* gone
     }))
 })

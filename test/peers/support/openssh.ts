@@ -15,8 +15,10 @@ const sshd = { command: "/usr/sbin/sshd", package: "openssh-server" }
 const sshKeygen = { command: "ssh-keygen", package: "openssh-client" }
 
 // UsePAM no: with PAM a wrong password costs three seconds. StrictModes no: the keys are in a temporary folder.
-const config = (port: number, folder: string) => `
+// RekeyLimit: every megabyte both sides agree on new keys. The second port wants a key and then a password.
+const config = (port: number, strictPort: number, folder: string) => `
 Port ${port}
+Port ${strictPort}
 ListenAddress 127.0.0.1
 HostKey ${folder}/host_ed25519
 HostKey ${folder}/host_rsa
@@ -31,21 +33,31 @@ KbdInteractiveAuthentication no
 PubkeyAuthentication yes
 AuthorizedKeysFile ${folder}/authorized_keys
 MaxStartups 100:30:200
+RekeyLimit 1M
+Banner ${folder}/banner
 AllowTcpForwarding yes
 AllowStreamLocalForwarding yes
 AcceptEnv LANG LC_* PEER_*
 PrintMotd no
 PrintLastLog no
 Subsystem sftp internal-sftp
+Match LocalPort ${strictPort}
+  AuthenticationMethods publickey,password
 `
 
-// sessions outlive the listener, each in a process group of its own
-const stopSessions = (handle: ChildProcessHandle) =>
+/** The processes that serve a connection each. */
+const sessions = (pid: number) =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
-    const children = yield* fs.readFileString(`/proc/${handle.pid}/task/${handle.pid}/children`)
-    for (const pid of children.split(" ").filter((pid) => /^\d+$/.test(pid))) process.kill(Number(pid), "SIGTERM")
-  }).pipe(Effect.ignoreCause, Effect.provide(services))
+    const children = yield* fs.readFileString(`/proc/${pid}/task/${pid}/children`)
+    return children.split(" ").filter((child) => /^\d+$/.test(child)).map(Number)
+  }).pipe(Effect.orDie, Effect.provide(services))
+
+// they outlive the listener, in process groups of their own
+const stopSessions = (handle: ChildProcessHandle) =>
+  Effect.map(sessions(handle.pid), (pids) => pids.forEach((pid) => process.kill(pid, "SIGTERM"))).pipe(
+    Effect.ignoreCause
+  )
 
 const make = Effect.gen(function*() {
   const directory = yield* folder("openssh")
@@ -73,19 +85,20 @@ const make = Effect.gen(function*() {
 
   // privilege separation wants this folder, which is not there after a fresh boot
   yield* Effect.orDie(fs.makeDirectory("/run/sshd", { recursive: true, mode: 0o755 }))
-  const port = yield* onFreePorts(1, ([port]) =>
+  const { pid, port, strictPort } = yield* onFreePorts(2, ([port, strictPort]) =>
     Effect.gen(function*() {
-      yield* files(directory, { sshd_config: config(port!, directory) })
-      yield* start(sshd, {
+      yield* files(directory, { sshd_config: config(port!, strictPort!, directory), banner: "Wölcome\n" })
+      const { pid } = yield* start(sshd, {
         args: ["-D", "-e", "-f", `${directory}/sshd_config`],
         cwd: directory,
-        ports: [port!],
+        ports: [port!, strictPort!],
         beforeStop: stopSessions
       })
-      return port!
+      return { pid, port: port!, strictPort: strictPort! }
     }))
 
-  const line = (publicKey: string) => `[127.0.0.1]:${port} ${publicKey.split(" ", 2).join(" ")}\n`
+  const hosts = `[127.0.0.1]:${port},[127.0.0.1]:${strictPort}`
+  const line = (publicKey: string) => `${hosts} ${publicKey.split(" ", 2).join(" ")}\n`
   const hostKeys = yield* Effect.forEach(["host_ed25519", "host_rsa", "host_ecdsa"], (name) => read(`${name}.pub`))
   yield* files(directory, {
     known_hosts: hostKeys.map(line).join(""),
@@ -100,6 +113,7 @@ const make = Effect.gen(function*() {
     folder: directory,
     host: "127.0.0.1",
     port,
+    strictPort,
     ...user,
     /** Private key files that the server accepts for the user; `encrypted` has `passphrase`, `stranger` is refused. */
     keys: {
@@ -118,6 +132,8 @@ const make = Effect.gen(function*() {
       other: `${directory}/known_hosts_other`,
       empty: `${directory}/known_hosts_empty`
     },
+    /** The processes that serve a connection each. */
+    sessions: sessions(pid),
     /** SHA-256 of the ed25519 host key, as OpenSSH prints it. */
     fingerprint
   }

@@ -51,7 +51,7 @@ const cannotRun = (program: Program) => (error: PlatformError.PlatformError) =>
 export const folder = (peer: string) =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
-    const path = yield* fs.makeTempDirectoryScoped({ prefix: `hawser-${peer}-` })
+    const path = yield* fs.makeTempDirectoryScoped({ prefix: `hawser-peer-${peer}-` })
     yield* fs.chmod(path, 0o755)
     return path
   }).pipe(Effect.mapError(platform(peer, "no working folder")))
@@ -81,7 +81,7 @@ export const run = (program: Program, args: ReadonlyArray<string>, options: Chil
 const connects = (port: number): Effect.Effect<void, Error> =>
   Effect.callback((resume) => {
     const socket = Net.connect(port, "127.0.0.1")
-    socket.once("connect", () => resume(Effect.void))
+    socket.once("connect", () => resume(Effect.sync(() => socket.destroy())))
     socket.once("error", (error) => resume(Effect.fail(error)))
     return Effect.sync(() => socket.destroy())
   })
