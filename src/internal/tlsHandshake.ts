@@ -9,9 +9,11 @@ import type { Hop } from "./hop.ts"
 import { hostOf } from "./target.ts"
 import type { ResolvedTls } from "./tlsOptions.ts"
 
-const checkOf = (code: string): TlsCheck => {
+/** Which check a code of OpenSSL, of Node or of the system speaks of. */
+export const checkOf = (code: string): TlsCheck => {
   switch (code) {
     case "ERR_TLS_CERT_ALTNAME_INVALID":
+    case "ERR_TLS_CERT_ALTNAME_FORMAT":
       return "name"
     case "CERT_HAS_EXPIRED":
       return "expired"
@@ -19,23 +21,71 @@ const checkOf = (code: string): TlsCheck => {
       return "notYetValid"
     case "CERT_REVOKED":
       return "revoked"
-    case "ECONNRESET":
-    case "EPIPE":
-      return "closed"
+    case "EPROTO":
+      return "protocol"
   }
   if (
-    /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_(EXPIRED|REVOKED|UNKNOWN)/.test(code)
+    /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_(EXPIRED|REVOKED|UNKNOWN)|RETURN_A_CERTIFICATE/
+      .test(code)
   ) {
-    // an alert: it is the peer that does not like our certificate
+    // an alert: it is the peer that does not like our certificate; or the client that has none for us
     return "clientCertificate"
   }
-  return code.startsWith("ERR_SSL") || code.startsWith("EPROTO") ? "protocol" : "issuer"
+  if (code.startsWith("ERR_")) return "protocol"
+  // the system's errors are those without underscores; all others are what OpenSSL says of a certificate
+  return /^E[A-Z]+$/.test(code) ? "closed" : "issuer"
 }
 
 const handshakeError = (cause: NodeJS.ErrnoException, servername: string) => {
   const code = cause.code ?? "ECONNRESET"
   return new TlsHandshake({ check: checkOf(code), code, servername, detail: cause.message, cause })
 }
+
+/** What a connection's TLS layer agreed on. */
+export interface TlsInfo {
+  /** `"TLSv1.3"`. */
+  readonly protocol: string
+  /** The cipher suite's standard name. */
+  readonly cipher: string
+  /** The protocol that was agreed on by ALPN, if any. */
+  readonly alpn: string | undefined
+  /** The peer's certificate, if it sent one. */
+  readonly peer: {
+    readonly subject: string
+    readonly issuer: string
+    readonly validFrom: Date
+    readonly validTo: Date
+    readonly fingerprint256: string
+  } | undefined
+}
+
+const describe = (socket: NodeTls.TLSSocket): TlsInfo => {
+  const certificate = socket.getPeerX509Certificate()
+  return {
+    protocol: socket.getProtocol() ?? "unknown",
+    cipher: socket.getCipher().standardName,
+    alpn: socket.alpnProtocol === null || socket.alpnProtocol === false ? undefined : socket.alpnProtocol,
+    peer: certificate === undefined ? undefined : {
+      subject: certificate.subject,
+      issuer: certificate.issuer,
+      validFrom: new Date(certificate.validFrom),
+      validTo: new Date(certificate.validTo),
+      fingerprint256: certificate.fingerprint256
+    }
+  }
+}
+
+/** Written down when a handshake is complete: a socket that is closed has forgotten. */
+const agreed = new WeakMap<Duplex, TlsInfo>()
+
+/** Says that a stream leads beyond its TLS, if it has any: the peer at its end is not the one that was verified. */
+export const leadsBeyond = <D extends Duplex>(duplex: D): D => {
+  agreed.delete(duplex)
+  return duplex
+}
+
+/** The TLS details of a stream, when it is one, between us and the peer at its end. */
+export const tlsInfo = (duplex: Duplex): TlsInfo | undefined => agreed.get(duplex)
 
 const established = (
   start: () => NodeTls.TLSSocket,
@@ -49,7 +99,10 @@ const established = (
         socket.off(event, onSecure).off("error", onError).off("_tlsError", onError).off("close", onClose)
         resume(result)
       }
-      const onSecure = () => settle(Effect.succeed(socket))
+      const onSecure = () => {
+        agreed.set(socket, describe(socket))
+        settle(Effect.succeed(socket))
+      }
       const onError = (cause: Error) => settle(Effect.fail(handshakeError(cause, servername)))
       const onClose = () =>
         settle(Effect.fail(
@@ -138,47 +191,3 @@ export const tlsHop = (options: ResolvedTls): Hop => ({
   via: Effect.succeed,
   handshake: (duplex, target) => client(duplex, options, hostOf(target))
 })
-
-/** What a connection's TLS layer agreed on. */
-export interface TlsInfo {
-  /** `"TLSv1.3"`. */
-  readonly protocol: string
-  /** The cipher suite's standard name. */
-  readonly cipher: string
-  /** The protocol that was agreed on by ALPN, if any. */
-  readonly alpn: string | undefined
-  /** The peer's certificate, if it sent one. */
-  readonly peer: {
-    readonly subject: string
-    readonly issuer: string
-    readonly validFrom: Date
-    readonly validTo: Date
-    readonly fingerprint256: string
-  } | undefined
-}
-
-const tunnels = new WeakSet<Duplex>()
-
-/** Says that a stream leads beyond its TLS, if it has any: the peer at its end is not the one that was verified. */
-export const leadsBeyond = <D extends Duplex>(duplex: D): D => {
-  tunnels.add(duplex)
-  return duplex
-}
-
-/** The TLS details of a stream, when it is one, between us and the peer at its end. */
-export const tlsInfo = (duplex: Duplex): TlsInfo | undefined => {
-  if (!(duplex instanceof NodeTls.TLSSocket) || tunnels.has(duplex)) return undefined
-  const certificate = duplex.getPeerX509Certificate()
-  return {
-    protocol: duplex.getProtocol() ?? "unknown",
-    cipher: duplex.getCipher().standardName,
-    alpn: duplex.alpnProtocol === null || duplex.alpnProtocol === false ? undefined : duplex.alpnProtocol,
-    peer: certificate === undefined ? undefined : {
-      subject: certificate.subject,
-      issuer: certificate.issuer,
-      validFrom: new Date(certificate.validFrom),
-      validTo: new Date(certificate.validTo),
-      fingerprint256: certificate.fingerprint256
-    }
-  }
-}
