@@ -26,6 +26,8 @@ export interface SshServerOptions {
   readonly hostKeys?: readonly [string, ...ReadonlyArray<string>]
   /** Show this public key (a line of an authorized_keys file) as if it were the host's, as an impostor would. */
   readonly claimedHostKey?: string
+  /** Demand a new password of whoever knows the old one. Default false. */
+  readonly passwordExpired?: boolean
   /** Never answer a login. Default false. */
   readonly stallLogin?: boolean
   /** Send everything in pieces of this many bytes. Default: as it comes. */
@@ -92,7 +94,10 @@ const authenticate = (options: SshServerOptions) => {
     ]
     const refuse = () => context.reject(methods)
     if (context.username !== username || !methods.some((method) => method === context.method)) return refuse()
-    if (context.method === "password") return context.password === options.password ? context.accept() : refuse()
+    if (context.method === "password") {
+      if (context.password !== options.password) return refuse()
+      return options.passwordExpired === true ? context.requestChange("New password:", () => {}) : context.accept()
+    }
     if (context.method !== "publickey") return refuse()
     const { blob, hashAlgo, key: { data }, signature } = context
     const key = keys.find((key) => key.getPublicSSH().equals(data))

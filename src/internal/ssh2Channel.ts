@@ -8,7 +8,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Readable } from "node:stream"
 import type { ClientChannel } from "ssh2"
-import { ChannelRefused, ConnectionLost, type SshErrorReason } from "../errors/SshError.ts"
+import { ChannelRefused, ConnectionLost, OutputTooLarge, type SshErrorReason } from "../errors/SshError.ts"
 import type { Connection } from "./ssh2Client.ts"
 
 /** What ssh2 keeps about one direction of a channel, where its types say nothing: `open`, `eof`, `closing` or `closed`. */
@@ -60,6 +60,16 @@ export const open = <A>(
 /** Up to how many bytes are taken from ssh2 before somebody asks for them. */
 const readAhead = 65_536
 
+const joined = (size: number, chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const all = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
+}
+
 type Batch = Arr.NonEmptyReadonlyArray<Uint8Array>
 
 /**
@@ -68,11 +78,14 @@ type Batch = Arr.NonEmptyReadonlyArray<Uint8Array>
  */
 class Inbox {
   private chunks: Array<Uint8Array> = []
-  private size = 0
+  private limit = readAhead
   private ended = false
-  private failure: SshErrorReason | undefined
   private readers = new Set<() => void>()
   private readonly source: Readable
+  /** How many bytes wait here. */
+  size = 0
+  /** What stands in for the end of the bytes. */
+  failure: SshErrorReason | undefined
 
   constructor(source: Readable) {
     this.source = source
@@ -82,7 +95,7 @@ class Inbox {
   private readonly onData = (chunk: Uint8Array) => {
     this.chunks.push(chunk)
     this.size += chunk.length
-    if (this.size >= readAhead) this.source.pause()
+    if (this.size >= this.limit) this.source.pause()
     this.wake()
   }
 
@@ -93,9 +106,15 @@ class Inbox {
 
   private wake(): void {
     const { readers } = this
+    if (readers.size === 0) return
     // a reader goes on at once, and may be waiting again before the next one is told
     this.readers = new Set()
     for (const reader of readers) reader()
+  }
+
+  /** Whether nothing more will come. What ssh2 still holds comes first, also when the connection is gone. */
+  get over(): boolean {
+    return this.ended || (this.failure !== undefined && this.source.readableLength === 0)
   }
 
   /** From now on the end of the bytes is this failure. */
@@ -111,29 +130,67 @@ class Inbox {
     this.onEnd()
   }
 
-  private take(): Batch | undefined {
+  /** Calls back once, when there is more or it is over. Gives the way to stop. */
+  next(reader: () => void): () => void {
+    this.readers.add(reader)
+    return () => void this.readers.delete(reader)
+  }
+
+  /** Holds up to so many bytes for a reader that wants all of them at once. */
+  hold(limit: number): void {
+    this.limit = limit
+    this.source.resume()
+  }
+
+  take(): ReadonlyArray<Uint8Array> {
     const { chunks } = this
-    if (!Arr.isArrayNonEmpty(chunks)) return undefined
     this.chunks = []
-    if (this.size >= readAhead) this.source.resume()
+    if (this.size >= this.limit) this.source.resume()
     this.size = 0
     return chunks
   }
 
+  takeJoined(): Uint8Array {
+    return joined(this.size, this.take())
+  }
+
   readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
     const batch = this.take()
-    if (batch !== undefined) return Effect.succeed(batch)
-    // what ssh2 still holds comes first, also when the connection is gone
-    if (this.ended || (this.failure !== undefined && this.source.readableLength === 0)) {
-      return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
-    }
-    return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) => {
-      const reader = () => resume(this.pull)
-      this.readers.add(reader)
-      return Effect.sync(() => void this.readers.delete(reader))
-    })
+    if (Arr.isReadonlyArrayNonEmpty(batch)) return Effect.succeed(batch)
+    if (this.over) return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
+    return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) =>
+      Effect.sync(this.next(() => resume(this.pull)))
+    )
   })
 }
+
+/** All that two inboxes bring until their ends, in one wait instead of a fibre and a stream for each. */
+const collect = (
+  stdout: Inbox,
+  stderr: Inbox,
+  maxSize: number
+): Effect.Effect<readonly [stdout: Uint8Array, stderr: Uint8Array], SshErrorReason> =>
+  Effect.callback((resume) => {
+    let stops: ReadonlyArray<() => void> = []
+    const stop = () => {
+      for (const stop of stops) stop()
+    }
+    const look = () => {
+      stop()
+      if (stdout.size + stderr.size > maxSize) return resume(Effect.fail(new OutputTooLarge({ maxSize })))
+      if (!stdout.over || !stderr.over) {
+        stops = [stdout.next(look), stderr.next(look)]
+        return
+      }
+      const failure = stdout.failure ?? stderr.failure
+      resume(failure === undefined ? Effect.succeed([stdout.takeJoined(), stderr.takeJoined()]) : Effect.fail(failure))
+    }
+    // one byte more than is allowed is enough to know
+    stdout.hold(maxSize + 1)
+    stderr.hold(maxSize + 1)
+    look()
+    return Effect.sync(stop)
+  })
 
 /** How a command ended. */
 export interface Exit {
@@ -147,6 +204,12 @@ export interface Process {
   readonly stdout: Stream.Stream<Uint8Array, SshErrorReason>
   readonly stderr: Stream.Stream<Uint8Array, SshErrorReason>
   readonly exit: Effect.Effect<Exit, SshErrorReason>
+  /** Gives the command all its input at once, and its end. */
+  readonly feed: (input: Uint8Array) => Effect.Effect<void>
+  /** Waits until the command has ended, with all that it wrote. */
+  readonly collect: (
+    maxSize: number
+  ) => Effect.Effect<{ readonly stdout: Uint8Array; readonly stderr: Uint8Array; readonly exit: Exit }, SshErrorReason>
   /** Closes the channel without waiting for the server, which answers no sooner than the process ends. */
   readonly close: Effect.Effect<void>
 }
@@ -222,6 +285,16 @@ export const process = (connection: Connection, channel: ClientChannel): Process
     stdout: Stream.fromPull(Effect.succeed(stdout.pull)),
     stderr: Stream.fromPull(Effect.succeed(stderr.pull)),
     exit: Deferred.await(exit),
+    feed: (input) =>
+      Effect.sync(() => {
+        if (writable()) channel.end(input)
+      }),
+    collect: (maxSize) =>
+      Effect.zipWith(
+        collect(stdout, stderr, maxSize),
+        Deferred.await(exit),
+        ([stdout, stderr], exit) => ({ stdout, stderr, exit })
+      ),
     close: Effect.sync(() => {
       forget()
       const reason = new ConnectionLost({ detail: "the scope of the command was closed" })

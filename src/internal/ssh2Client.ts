@@ -46,7 +46,8 @@ const hostKeyAlgorithms: ReadonlyArray<ServerHostKeyAlgorithm> = [
 
 const keyTypeOf = (algorithm: string) => algorithm.startsWith("rsa-sha2-") ? "ssh-rsa" : algorithm
 
-const preferring = (types: ReadonlyArray<string>): Array<ServerHostKeyAlgorithm> => {
+/** The algorithms to offer for host keys, those of known types first. */
+export const hostKeyOffer = (types: ReadonlyArray<string>): Array<ServerHostKeyAlgorithm> => {
   const preferred = hostKeyAlgorithms.filter((algorithm) => types.includes(keyTypeOf(algorithm)))
   return [...preferred, ...hostKeyAlgorithms.filter((algorithm) => !preferred.includes(algorithm))]
 }
@@ -186,7 +187,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         username: options.username,
         authHandler,
         hostVerifier,
-        algorithms: { serverHostKey: preferring(options.hostKeys.preferredTypes) },
+        algorithms: { serverHostKey: hostKeyOffer(options.hostKeys.preferredTypes) },
         // time is ours: a person may be asked about the key, and tests have clocks of their own
         readyTimeout: 0,
         keepaliveInterval: options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive),

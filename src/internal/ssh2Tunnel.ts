@@ -115,7 +115,7 @@ const request = (connection: Connection, target: Target.Target) =>
 /** Dials from the other end of an SSH connection. */
 export const path = (connection: Connection, name: string, connectTimeout: Duration.Duration): Hop.Path => ({
   connectTimeout,
-  dial: Effect.fnUntraced(function*(input, options) {
+  dial: Effect.fn(`Dialer.dial ${name}`)(function*(input, options) {
     const target = yield* Hop.parseTarget(input, name)
     const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
     const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)

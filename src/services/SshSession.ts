@@ -46,13 +46,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import {
-  CommandTimeout,
-  type ConnectionLost,
-  OutputTooLarge,
-  SshError,
-  type SshErrorReason
-} from "../errors/SshError.ts"
+import { CommandTimeout, type ConnectionLost, SshError, type SshErrorReason } from "../errors/SshError.ts"
 import type { HostKey } from "../internal/knownHosts.ts"
 import * as Ssh2Channel from "../internal/ssh2Channel.ts"
 import type { Connection } from "../internal/ssh2Client.ts"
@@ -192,33 +186,6 @@ export interface SshSession {
 
 const defaultMaxOutput = 16 * 1024 * 1024
 
-const bytesOf = <E, R>(input: ExecuteOptions<E, R>["stdin"]): Stream.Stream<Uint8Array, E, R> =>
-  input === undefined
-    ? Stream.empty
-    : typeof input === "string"
-    ? Stream.succeed(new TextEncoder().encode(input))
-    : input instanceof Uint8Array
-    ? Stream.succeed(input)
-    : input
-
-/** Collects streams that may not be larger than a limit together. */
-const collectWithin = (maxSize: number, tooLarge: SshError) => {
-  let size = 0
-  return (stream: Stream.Stream<Uint8Array, SshError>): Effect.Effect<Uint8Array, SshError> => {
-    const chunks: Array<Uint8Array> = []
-    return Stream.runForEachArray(stream, (batch) => {
-      for (const chunk of batch) {
-        size += chunk.length
-        chunks.push(chunk)
-      }
-      return size > maxSize ? Effect.fail(tooLarge) : Effect.void
-    }).pipe(Effect.map(() => {
-      const all = Buffer.concat(chunks)
-      return new Uint8Array(all.buffer, all.byteOffset, all.byteLength)
-    }))
-  }
-}
-
 /**
  * Makes a session of a connection.
  *
@@ -227,7 +194,7 @@ const collectWithin = (maxSize: number, tooLarge: SshError) => {
 export const make = (connection: Connection, name: string, connectTimeout: Duration.Duration): SshSession => {
   const failed = (reason: SshErrorReason) => new SshError({ server: name, reason })
 
-  const start = (command: string, options: ExecOptions | undefined): Effect.Effect<SshProcess, SshError, Scope.Scope> =>
+  const start = (command: string, options: ExecOptions | undefined) =>
     Effect.acquireRelease(
       Ssh2Channel.open(
         connection,
@@ -236,33 +203,36 @@ export const make = (connection: Connection, name: string, connectTimeout: Durat
       ),
       (process) => process.close,
       { interruptible: true }
-    ).pipe(
-      Effect.map((process) => ({
-        stdin: Sink.mapError(process.stdin, failed),
-        stdout: Stream.mapError(process.stdout, failed),
-        stderr: Stream.mapError(process.stderr, failed),
-        exit: Effect.mapError(process.exit, failed)
-      })),
-      Effect.mapError(failed)
-    )
+    ).pipe(Effect.mapError(failed))
 
   const run = Effect.fnUntraced(function*<E, R>(command: string, options: ExecuteOptions<E, R> | undefined) {
     const process = yield* start(command, options)
-    const maxSize = options?.maxOutput ?? defaultMaxOutput
-    const collect = collectWithin(maxSize, failed(new OutputTooLarge({ maxSize })))
-    const result = Effect.map(
-      Effect.all([collect(process.stdout), collect(process.stderr), process.exit], { concurrency: "unbounded" }),
-      ([stdout, stderr, exit]) => new CommandResult(stdout, stderr, exit)
-    )
-    // input that the command does not wait for is no error; input that cannot be had is one
-    const feed = Effect.andThen(Stream.run(bytesOf(options?.stdin), process.stdin), Effect.never)
-    return yield* Effect.raceFirst(result, feed)
+    const result = Effect.mapBoth(process.collect(options?.maxOutput ?? defaultMaxOutput), {
+      onSuccess: ({ exit, stderr, stdout }) => new CommandResult(stdout, stderr, exit),
+      onFailure: failed
+    })
+    const stdin = options?.stdin ?? ""
+    if (Stream.isStream(stdin)) {
+      // input that the command does not wait for is no error; input that cannot be had is one
+      const input = Stream.run(stdin, Sink.mapError(process.stdin, failed))
+      return yield* Effect.raceFirst(result, Effect.andThen(input, Effect.never))
+    }
+    yield* process.feed(typeof stdin === "string" ? Buffer.from(stdin) : stdin)
+    return yield* result
   })
 
   return {
     name,
     hostKey: connection.hostKey,
-    exec: Effect.fn("SshSession.exec")(start),
+    exec: Effect.fn("SshSession.exec")(function*(command: string, options?: ExecOptions) {
+      const { exit, stderr, stdin, stdout } = yield* start(command, options)
+      return {
+        stdin: Sink.mapError(stdin, failed),
+        stdout: Stream.mapError(stdout, failed),
+        stderr: Stream.mapError(stderr, failed),
+        exit: Effect.mapError(exit, failed)
+      }
+    }),
     execute: Effect.fn("SshSession.execute")(function*<E, R>(command: string, options?: ExecuteOptions<E, R>) {
       const result = Effect.scoped(run(command, options))
       if (options?.timeout === undefined) return yield* result

@@ -129,6 +129,15 @@ describe("Ssh's login", () => {
       assert.match(yield* detailOf({ key: "-----BEGIN NONSENSE-----" }), /^KeyUnreadable: .*Unsupported key format$/)
     }))
 
+  test("says that a password has to be changed", () =>
+    Effect.gen(function*() {
+      const { settings } = yield* sshServer({ passwordExpired: true })
+      assert.deepInclude(yield* reasonOf(connect(settings)), {
+        _tag: "AuthenticationFailed",
+        tried: ["password (it has to be changed)"]
+      })
+    }))
+
   test("keeps secrets out of errors", () =>
     Effect.gen(function*() {
       const { settings } = yield* sshServer()
