@@ -3,17 +3,8 @@ import * as Redacted from "effect/Redacted"
 import type { AnyAuthMethod, ParsedKey } from "ssh2"
 import { AuthenticationFailed, KeyUnreadable } from "../errors/SshError.ts"
 import Ssh2 from "./ssh2.ts"
+import type { Credential } from "./sshCredential.ts"
 import * as UserFiles from "./userFiles.ts"
-
-/** One way to log in, as the user describes it. */
-export type Credential =
-  | { readonly _tag: "None" }
-  | { readonly _tag: "Password"; readonly password: Redacted.Redacted }
-  | {
-    readonly _tag: "PrivateKey"
-    readonly key: string | Uint8Array | Redacted.Redacted
-    readonly passphrase: Redacted.Redacted | undefined
-  }
 
 /** One way to log in, ready to be tried. */
 export interface Attempt {

@@ -35,7 +35,7 @@
  * @since 0.1.0
  */
 import type * as Redacted from "effect/Redacted"
-import type * as Ssh2Auth from "../internal/ssh2Auth.ts"
+import type { Credential } from "../internal/sshCredential.ts"
 
 /**
  * One way to log in.
@@ -43,7 +43,7 @@ import type * as Ssh2Auth from "../internal/ssh2Auth.ts"
  * @category models
  * @since 0.1.0
  */
-export type SshAuth = Ssh2Auth.Credential
+export type SshAuth = Credential
 
 /**
  * A private key.
