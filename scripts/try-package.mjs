@@ -59,9 +59,7 @@ const files = {
   "main.ts": program,
   "entries.ts": entries.map((entry, i) => `export * as entry${i} from "${entry}"`).join("\n"),
   "main.mjs": program,
-  "entries.mjs": `for (const entry of ${JSON.stringify(entries)}) {
-  if (Object.keys(await import(entry)).length === 0) throw new Error(\`\${entry} exports nothing\`)
-}`
+  "entries.mjs": entries.map((entry) => `import "${entry}"`).join("\n")
 }
 for (const [file, content] of Object.entries(files)) writeFileSync(join(project, file), content)
 
