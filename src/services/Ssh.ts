@@ -108,11 +108,7 @@ export class Ssh extends Context.Service<Ssh, {
 
 const isMany = (auth: SshSettings["auth"]): auth is ReadonlyArray<SshAuth.SshAuth> => Array.isArray(auth)
 
-/**
- * How errors, spans and logs call a server: `ssh ops@bastion:22`.
- *
- * @internal
- */
+/** How errors, spans and events call a server: `ssh ops@bastion:22`. */
 const nameOf = ({ host, username }: SshSettings, port: number): string =>
   `ssh ${username}@${host.includes(":") ? `[${host}]` : host}:${port}`
 
