@@ -58,12 +58,15 @@ const start = (transport: Transport, request: Request, listener: Grpc.Intercepti
   const deadline = request.timeout === undefined || !Duration.isFinite(request.timeout)
     ? Infinity
     : Date.now() + Duration.toMillis(request.timeout)
-  const call = transport.channel.createCall(`/${request.method.path}`, deadline, null, null, null)
+  const { path } = request.method
+  const call = transport.channel.createCall(`/${path}`, deadline, null, null, null)
   transport.calls.add(call)
+  transport.report("called", path)
   call.start(request.metadata, {
     ...listener,
     onReceiveStatus: (status) => {
       transport.calls.delete(call)
+      transport.report("ended", `${path} ${Grpc.status[status.code] ?? status.code}`)
       listener.onReceiveStatus(status)
     }
   })
@@ -174,6 +177,8 @@ class Incoming {
       return Effect.succeed(messages)
     }
     return this.end ?? Effect.callback<Arr.NonEmptyReadonlyArray<Buffer>, CallError | Cause.Done>((resume) => {
+      // the fiber may have let others run on its way here
+      if (this.messages.length > 0 || this.end !== undefined) return resume(this.pull)
       this.waiting = () => resume(this.pull)
       return Effect.sync(() => this.waiting = undefined)
     })

@@ -30,7 +30,8 @@ const join = (ours: Net.Socket, dialled: Duplex): Effect.Effect<void, Unknown> =
     }
     dialled.once("data", onData).once("close", onClose).once("close", () => ours.destroy())
     ours.once("close", () => dialled.destroy())
-    dialled.pipe(ours).pipe(dialled)
+    dialled.pipe(ours)
+    ours.pipe(dialled)
     return Effect.sync(() => void ours.destroy())
   })
 

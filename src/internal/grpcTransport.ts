@@ -40,6 +40,8 @@ export interface Transport {
   readonly dialFailure: () => DialError | undefined
   /** Calls that are under way; closing the scope cancels them. */
   readonly calls: Set<Grpc.experimental.CallStream>
+  /** Tells the event sink. */
+  readonly report: (event: string, detail: string) => void
 }
 
 /**
@@ -182,8 +184,9 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Transport, DialError, Scope.Scope> {
   const { connectTimeout, path, target } = settings
   const route = yield* Route
-  const report = yield* EventSink
-  const event = (event: string, detail: string) => report({ source: "grpc", id: Target.format(target), event, detail })
+  const sink = yield* EventSink
+  const id = Target.format(target)
+  const report = (event: string, detail: string) => sink({ source: "grpc", id, event, detail })
 
   // closed in the reverse order: calls and the channel, attempts under way, connections
   const connections = yield* Scope.fork(yield* Effect.scope)
@@ -195,7 +198,7 @@ export const open = Effect.fnUntraced(function*(
   const attempt: Attempt = (start) =>
     Effect.gen(function*() {
       const connection = yield* Scope.fork(connections)
-      const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: "http/2", reason })
+      const fail = (reason: DialErrorReason) => new DialError({ target: id, hop: "http/2", reason })
       const began = yield* Clock.currentTimeMillis
       const [duplex, started] = yield* Effect.gen(function*() {
         const duplex = yield* path.dial(target, { connectTimeout })
@@ -215,17 +218,20 @@ export const open = Effect.fnUntraced(function*(
         Scope.provide(connection),
         Effect.onError((cause) => Scope.close(connection, Exit.failCause(cause)))
       )
-      event("connected", settings.authority)
-      duplex.once("close", () => {
-        event("disconnected", settings.authority)
+      report("connected", settings.authority)
+      const onClose = () => {
+        report("disconnected", settings.authority)
+        // fails when the channel is being closed, which closes the connection too
         run(Scope.close(connection, Exit.void)).catch(() => {})
-      })
+      }
+      if (duplex.closed) onClose()
+      else duplex.once("close", onClose)
       return started
     }).pipe(
       Effect.onExit((exit) =>
         Effect.suspend(() => {
           failure = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-          if (failure !== undefined) event("failed", failure.message)
+          if (failure !== undefined) report("failed", failure.message)
           return Deferred.done(first, Exit.asVoid(exit))
         })
       )
@@ -235,7 +241,7 @@ export const open = Effect.fnUntraced(function*(
   const channel = yield* Effect.acquireRelease(
     Effect.sync(() =>
       new Grpc.Channel(
-        `unix:${relay ?? Target.format(target)}`,
+        `unix:${relay ?? id}`,
         new DialledCredentials(settings.secure),
         { ...settings.options, ...channelOptions, "grpc.default_authority": settings.authority }
       )
@@ -255,5 +261,5 @@ export const open = Effect.fnUntraced(function*(
       channel.watchConnectivityState(Grpc.connectivityState.CONNECTING, Infinity, () => resume(Effect.void))
     )
   }
-  return { channel, dialFailure: () => failure, calls }
+  return { channel, dialFailure: () => failure, calls, report }
 })

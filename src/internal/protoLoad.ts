@@ -72,7 +72,7 @@ const resolve = Effect.fnUntraced(function*(root: protobuf.Root) {
           const type = wanted.find((name) => object.lookup(name) === null)
           return type === undefined
             ? new Syntax({
-              file: object.filename ?? "",
+              file: object.filename ?? "definitions",
               detail: cause instanceof Error ? cause.message : String(cause)
             })
             : new UnresolvedType({ file: object.filename ?? undefined, type })
@@ -82,7 +82,8 @@ const resolve = Effect.fnUntraced(function*(root: protobuf.Root) {
   }
   yield* Effect.try({
     try: () => root.resolveAll(),
-    catch: (cause) => new Syntax({ file: "", detail: cause instanceof Error ? cause.message : String(cause) })
+    catch: (cause) =>
+      new Syntax({ file: "definitions", detail: cause instanceof Error ? cause.message : String(cause) })
   })
 })
 

@@ -68,18 +68,30 @@ describe("grpcTransport", () => {
       ))
   }
 
-  it.live("reports connections as events", () =>
+  it.live("reports connections and calls as events", () =>
     leavesNothing(
       Effect.gen(function*() {
         const events: Array<EventInput> = []
         const { port } = yield* grpcServer()
-        yield* Effect.scoped(connect(`http://127.0.0.1:${port}`)).pipe(
+        yield* connect(`http://127.0.0.1:${port}`).pipe(
+          Effect.flatMap((channel) =>
+            Effect.andThen(
+              channel.unary(hello, { name: "not for the log" }),
+              Effect.ignore(channel.unary("greeter.v1.Greeter/Fail", { code: 5 }))
+            )
+          ),
+          Effect.scoped,
           Effect.provideService(EventSink, (event) => void (event.source === "grpc" && events.push(event)))
         )
-        while (events.length < 2) yield* turn
-        assert.deepStrictEqual(events.map(({ event, id }) => [id, event]), [
-          [`127.0.0.1:${port}`, "connected"],
-          [`127.0.0.1:${port}`, "disconnected"]
+        const target = `127.0.0.1:${port}`
+        while (events.length < 6) yield* turn
+        assert.deepStrictEqual(events.map(({ detail, event, id }) => [id, event, detail]), [
+          [target, "connected", target],
+          [target, "called", hello],
+          [target, "ended", `${hello} OK`],
+          [target, "called", "greeter.v1.Greeter/Fail"],
+          [target, "ended", "greeter.v1.Greeter/Fail NOT_FOUND"],
+          [target, "disconnected", target]
         ])
       }).pipe(Effect.provide(Dialer.layer))
     ))

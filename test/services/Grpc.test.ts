@@ -22,7 +22,7 @@ import { leavesNothing } from "../support/leaks.ts"
 import { describeOnNetworks, type NetworkTest } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { turn } from "../support/scripted.ts"
-import { closedPort, rawServer } from "../support/servers.ts"
+import { blackhole, closedBy, closedPort, rawServer } from "../support/servers.ts"
 
 const schema = GrpcSchema.fromFile(greeterProto)
 
@@ -426,14 +426,29 @@ describe("Grpc.connect", () => {
       }).pipe(Effect.provide(Dialer.layer))
     ))
 
-  onBothRoutes("leaves nothing behind when it is interrupted", () =>
+  for (const scheme of ["http", "https"]) {
+    onBothRoutes(
+      `leaves nothing behind when it is interrupted while a ${scheme} server is silent`,
+      () =>
+        Effect.gen(function*() {
+          const server = yield* rawServer()
+          const fiber = yield* Effect.forkChild(Effect.scoped(connect(`${scheme}://${server.address}`)))
+          const socket = yield* server.next
+          // the first bytes of the handshake have come: it is waited for
+          yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)).resume())
+          const closed = yield* Effect.forkChild(closedBy(socket), { startImmediately: true })
+          yield* Fiber.interrupt(fiber)
+          yield* Fiber.join(closed)
+        })
+    )
+  }
+
+  onBothRoutes("leaves nothing behind when it is interrupted while it dials", () =>
     Effect.gen(function*() {
-      const server = yield* rawServer()
-      const fiber = yield* Effect.forkChild(Effect.scoped(connectTo(server.port)))
-      const socket = yield* server.next
+      const port = yield* blackhole
+      const fiber = yield* Effect.forkChild(Effect.scoped(connectTo(port)))
+      yield* turn
       yield* Fiber.interrupt(fiber)
-      socket.resume()
-      yield* until(() => socket.readableEnded || socket.destroyed)
     }))
 
   onBothRoutes("connects again by itself, and fails with the DialError while it cannot", () =>
