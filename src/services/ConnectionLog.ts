@@ -82,7 +82,8 @@ const make = Effect.fnUntraced(function*(maxEvents: number, also: (event: Connec
   }
   const log = ConnectionLog.of({
     events: Effect.sync(() => [...events]),
-    asString: (count = events.length) => Effect.sync(() => events.slice(-count).map(line).join("\n"))
+    asString: (count = Infinity) =>
+      Effect.sync(() => events.slice(Math.max(0, events.length - count)).map(line).join("\n"))
   })
   return Context.make(ConnectionLog, log).pipe(Context.add(EventSink, record))
 })
