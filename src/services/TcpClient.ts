@@ -66,9 +66,9 @@ export interface ConnectOptions {
  * @since 0.1.0
  */
 export interface RequestOptions extends ConnectOptions {
-  /** What the answer ends with; it is part of what is given. Default `"\n"`. */
+  /** What the answer ends with; it is part of what is given. Text is in the request's encoding. Default `"\n"`. */
   readonly marker?: string | Uint8Array | undefined
-  /** How long the answer may take, from when the request was written. Default 30 seconds. */
+  /** How long the peer may take for the request, and then again for the answer. Default 30 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** The longest answer in bytes; longer ones fail with `FrameTooLarge`. Default 1 MiB. */
   readonly maxSize?: number | undefined
@@ -81,7 +81,7 @@ export interface RequestOptions extends ConnectOptions {
  *
  * - `connect` opens a connection. Errors: `DialError`; `TlsConfigError` for `tls` options that cannot be used.
  * - `request` connects, writes `data` (text in UTF-8), reads until `marker` or the end of the stream, and closes. Also
- *   fails with `TcpError`: `ReadTimeout`, `FrameTooLarge`, `EndOfStream` (no answer at all), `Reset`.
+ *   fails with `TcpError`: `WriteTimeout`, `ReadTimeout`, `FrameTooLarge`, `EndOfStream` (no answer at all), `Reset`.
  * - `requestString` is the same as text. Default encoding UTF-8, for both directions; also fails with `Encoding`.
  *
  * @category services
@@ -133,8 +133,8 @@ const make = Effect.gen(function*() {
   const request: TcpClient["Service"]["request"] = Effect.fn("TcpClient.request")(
     function*(target, data, options = {}) {
       const connection = yield* connect(target, options)
-      yield* connection.write(data)
       const after = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+      yield* connection.write(data, { timeout: after })
       return yield* Effect.timeoutOrElse(readAnswer(connection, options), {
         duration: after,
         orElse: () =>
@@ -153,7 +153,9 @@ const make = Effect.gen(function*() {
     requestString: Effect.fn("TcpClient.requestString")(function*(target, data, options = {}) {
       const encoding = options.encoding ?? "utf-8"
       const question = yield* orEncodingError(encode(data, encoding))
-      return yield* orEncodingError(decode(yield* request(target, question, options), encoding))
+      const { marker = "\n" } = options
+      const end = typeof marker === "string" ? yield* orEncodingError(encode(marker, encoding)) : marker
+      return yield* orEncodingError(decode(yield* request(target, question, { ...options, marker: end }), encoding))
     })
   })
 })
