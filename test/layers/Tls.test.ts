@@ -435,14 +435,11 @@ describe("Tls.layer", () => {
     Effect.gen(function*() {
       const { certificate: ca, issue } = yield* authority
       const { cert, key } = yield* issue({ names })
-      const layer = Tls.layerConfig({
-        ca: Config.String("CA"),
-        cert: Config.String("CERT"),
-        key: Config.Redacted("KEY")
-      })
+      const options = { ca: Config.String("CA"), cert: Config.String("CERT"), key: Config.Redacted("KEY") }
+      const layer = Layer.provide(Tls.layerConfig(options), Dialer.layer)
       const building = (env: Record<string, string>) =>
         Effect.void.pipe(
-          Effect.provide(layer.pipe(Layer.provide(Dialer.layer))),
+          Effect.provide(layer),
           Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(env))
         )
       yield* building({ CA: ca, CERT: cert, KEY: key })
