@@ -238,7 +238,7 @@ const program = Effect.gen(function*() {
 
   const count = yield* Ref.get(unexpected)
   yield* Console.log(count === 0 ? "\nEverything came out as expected." : `\n${count} did not come out as expected.`)
-  if (count > 0) yield* Effect.die(new Error("the demo did not come out as expected"))
+  yield* count === 0 ? Effect.void : Effect.die(new Error("the demo did not come out as expected"))
 })
 
 const hasReason = (error: object): error is { readonly reason: { readonly _tag: string } } => "reason" in error

@@ -20,8 +20,10 @@ describe("GrpcError", () => {
       })
     )
     expectTypeOf<Effect.Success<typeof caught>>().toEqualTypeOf<{ readonly [field: string]: unknown } | "none">()
-    // @ts-expect-error there is no such status
-    channel.unary("a.B/C", {}).pipe(Effect.catchReason("GrpcError", "Missing", () => Effect.void))
+    expectTypeOf(() =>
+      // @ts-expect-error there is no such status
+      channel.unary("a.B/C", {}).pipe(Effect.catchReason("GrpcError", "Missing", () => Effect.void))
+    ).toBeFunction()
   })
 
   it("can be handled status by status", () => {

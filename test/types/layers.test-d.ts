@@ -57,8 +57,7 @@ describe("layers", () => {
       Effect.provide(TcpClient.layer)
     )
     expectTypeOf<Effect.Services<typeof program>>().toEqualTypeOf<Dialer.Dialer>()
-    // @ts-expect-error the Dialer is missing
-    Effect.runFork(program)
+    expectTypeOf(program).not.toExtend<Parameters<typeof Effect.runFork>[0]>()
   })
 })
 
@@ -80,8 +79,10 @@ describe("errors", () => {
       Effect.catchReason("TcpError", "ReadTimeout", (reason) => Effect.succeed(String(reason.received)))
     )
     expectTypeOf<Effect.Success<typeof program>>().toEqualTypeOf<string>()
-    // @ts-expect-error there is no such reason
-    program.pipe(Effect.catchReason("DialError", "NoSuchReason", () => Effect.void))
+    expectTypeOf(() =>
+      // @ts-expect-error there is no such reason
+      program.pipe(Effect.catchReason("DialError", "NoSuchReason", () => Effect.void))
+    ).toBeFunction()
   })
 })
 
