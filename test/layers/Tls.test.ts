@@ -417,7 +417,8 @@ describe("Tls.layer", () => {
         const dialed = yield* Effect.forkScoped(connect(relay.address, { ca }), { startImmediately: true })
         const socket = yield* relay.next
         const onward = Net.connect(port, "127.0.0.1").on("error", () => {})
-        socket.pipe(onward).pipe(socket)
+        socket.pipe(onward)
+        onward.pipe(socket)
         const connection = yield* Fiber.join(dialed)
         yield* connection.write("hello\n")
         assert.strictEqual(yield* connection.readLine(), "hello")
