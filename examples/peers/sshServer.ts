@@ -9,7 +9,7 @@ import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import Ssh2 from "ssh2"
 import type { AuthContext, Connection } from "ssh2"
-import { inOnePiece } from "../../src/internal/ssh2Identification.ts"
+import { inOnePiece } from "../../src/internal/ssh/identification.ts"
 import { type Commands, serveSession } from "./sshCommands.ts"
 
 /** Settings of the server. */

@@ -16,9 +16,9 @@ import {
   Unknown,
   WriteTimeout
 } from "../errors/TcpError.ts"
-import * as ConnectionDuplex from "./duplex.ts"
-import { type Decoder, MarkerReader } from "./framing.ts"
-import { ReadBuffer, toBuffer } from "./readBuffer.ts"
+import { type Decoder, MarkerReader } from "./bytes/framing.ts"
+import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
+import * as ConnectionDuplex from "./net/duplex.ts"
 
 /** Reading pauses when this much is buffered and nobody waits for more, and goes on at half of it. */
 const highWaterMark = 256 * 1024

@@ -49,8 +49,8 @@
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import { proxyHop } from "../internal/proxyHop.ts"
-import type { ProxyInput } from "../internal/proxySettings.ts"
+import { proxyHop } from "../internal/proxy/hop.ts"
+import type { ProxyInput } from "../internal/proxy/settings.ts"
 import * as Dialer from "../services/Dialer.ts"
 
 export type {
@@ -68,7 +68,7 @@ export type {
    * @since 0.1.0
    */
   ProxySettings
-} from "../internal/proxySettings.ts"
+} from "../internal/proxy/settings.ts"
 
 /**
  * A Dialer whose connections go through a proxy, which is reached with the Dialer below. Each call makes a new layer.

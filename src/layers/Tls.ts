@@ -35,8 +35,8 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
-import { tlsHop } from "../internal/tlsHandshake.ts"
-import * as Options from "../internal/tlsOptions.ts"
+import { tlsHop } from "../internal/tls/handshake.ts"
+import * as Options from "../internal/tls/options.ts"
 import * as Dialer from "../services/Dialer.ts"
 
 export type {
@@ -54,7 +54,7 @@ export type {
    * @since 0.1.0
    */
   TlsOptions
-} from "../internal/tlsOptions.ts"
+} from "../internal/tls/options.ts"
 
 export type {
   /**
@@ -64,7 +64,7 @@ export type {
    * @since 0.1.0
    */
   TlsInfo
-} from "../internal/tlsHandshake.ts"
+} from "../internal/tls/handshake.ts"
 
 /**
  * A Dialer whose connections are encrypted and verified. Each call makes a new layer. Fails with `TlsConfigError` when

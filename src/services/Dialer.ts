@@ -42,8 +42,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { DialError } from "../errors/DialError.ts"
-import * as Hop from "../internal/hop.ts"
-import * as NetDial from "../internal/netDial.ts"
+import * as NetDial from "../internal/net/dial.ts"
+import * as Hop from "../internal/net/hop.ts"
 
 export type {
   /**
@@ -60,7 +60,7 @@ export type {
    * @since 0.1.0
    */
   Hop
-} from "../internal/hop.ts"
+} from "../internal/net/hop.ts"
 
 export type {
   /**
@@ -70,7 +70,7 @@ export type {
    * @since 0.1.0
    */
   DialTarget
-} from "../internal/target.ts"
+} from "../internal/net/target.ts"
 
 /**
  * The service: `dial` opens a connection to a target for as long as the scope lives and fails with `DialError`;

@@ -29,10 +29,10 @@ import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { Encoding, TcpError } from "../errors/TcpError.ts"
-import * as Internal from "../internal/framing.ts"
-import { MarkerSearch } from "../internal/markerSearch.ts"
-import { ReadBuffer, toBuffer } from "../internal/readBuffer.ts"
-import * as Text from "../internal/text.ts"
+import * as Internal from "../internal/bytes/framing.ts"
+import { MarkerSearch } from "../internal/bytes/markerSearch.ts"
+import { ReadBuffer, toBuffer } from "../internal/bytes/readBuffer.ts"
+import * as Text from "../internal/bytes/text.ts"
 
 /**
  * How a stream of bytes is a sequence of `A`.

@@ -39,8 +39,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
-import * as ProtoLoad from "../internal/protoLoad.ts"
-import * as ProtoSchema from "../internal/protoSchema.ts"
+import * as ProtoLoad from "../internal/grpc/protoLoad.ts"
+import * as ProtoSchema from "../internal/grpc/protoSchema.ts"
 
 export type {
   /**
@@ -99,7 +99,7 @@ export type {
    * @since 0.1.0
    */
   Values
-} from "../internal/protoSchema.ts"
+} from "../internal/grpc/protoSchema.ts"
 
 /**
  * Reads the text of one definition. It can import Google's well-known types.

@@ -35,8 +35,8 @@
  */
 import * as Effect from "effect/Effect"
 import { HostKeyRejected, type SshErrorReason, Unknown } from "../errors/SshError.ts"
-import * as KnownHosts from "../internal/knownHosts.ts"
-import * as UserFiles from "../internal/userFiles.ts"
+import * as KnownHosts from "../internal/ssh/knownHosts.ts"
+import * as UserFiles from "../internal/ssh/userFiles.ts"
 
 export type {
   /**
@@ -47,7 +47,7 @@ export type {
    * @since 0.1.0
    */
   HostKey
-} from "../internal/knownHosts.ts"
+} from "../internal/ssh/knownHosts.ts"
 
 /**
  * The server whose key is being checked.

@@ -29,9 +29,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { TcpError, Unknown } from "../errors/TcpError.ts"
-import * as NetListen from "../internal/netListen.ts"
-import type { DialTarget } from "../internal/target.ts"
-import * as Target from "../internal/target.ts"
+import * as NetListen from "../internal/net/listen.ts"
+import type { DialTarget } from "../internal/net/target.ts"
+import * as Target from "../internal/net/target.ts"
 
 /**
  * Options of one `bind`.

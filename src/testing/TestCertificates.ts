@@ -38,7 +38,7 @@ import * as Effect from "effect/Effect"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
-import * as Der from "../internal/der.ts"
+import * as Der from "../internal/tls/der.ts"
 
 /**
  * A certificate and its private key, ready to be TLS options.

@@ -1,7 +1,7 @@
 /** Reading and writing raw streams, for tests of what lies below `Connection`. */
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
-import type { DialTarget } from "../../src/internal/target.ts"
+import type { DialTarget } from "../../src/internal/net/target.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import * as NodeTls from "node:tls"
-import { resolve } from "../../src/internal/tlsOptions.ts"
+import { resolve } from "../../src/internal/tls/options.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
 
 const day = 24 * 60 * 60 * 1000

@@ -1,0 +1,135 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { formatHost, isHostPort } from "effect/net/Host"
+import { Duplex } from "node:stream"
+import type { ClientChannel } from "ssh2"
+import {
+  ConnectTimeout,
+  DialError,
+  type DialErrorReason,
+  NameNotFound,
+  Refused,
+  TunnelRefused,
+  Unreachable
+} from "../../errors/DialError.ts"
+import type { ChannelRefused, ConnectionLost } from "../../errors/SshError.ts"
+import { close, guardErrors } from "../net/duplex.ts"
+import * as Hop from "../net/hop.ts"
+import * as Target from "../net/target.ts"
+import { open, stateOf } from "./channel.ts"
+import type { Connection } from "./client.ts"
+
+type Done = (error?: Error | null) => void
+
+/**
+ * A channel that behaves like a socket. ssh2's own do not: destroying them goes through the protocol, a write may never
+ * call back, and a connection that is gone looks like the end of the bytes.
+ */
+class TunnelDuplex extends Duplex {
+  private writing: Done | undefined
+  private readonly channel: ClientChannel
+  private readonly forget: () => void
+
+  constructor(connection: Connection, channel: ClientChannel) {
+    super({ allowHalfOpen: true })
+    this.channel = channel
+    this.forget = connection.onLost((reason) => this.destroy(reason))
+    channel
+      .on("data", (chunk: Uint8Array) => {
+        if (!this.push(chunk)) channel.pause()
+      })
+      .on("end", () => this.push(null))
+      .on("close", () => this.settle(new Error("the tunnel's far end closed it")))
+      .on("error", () => {})
+    // nothing is read before somebody asks
+    channel.pause()
+  }
+
+  override _read(): void {
+    this.channel.resume()
+  }
+
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {
+    if (stateOf(this.channel.outgoing) !== "open") return done(new Error("the tunnel's far end closed it"))
+    this.writing = done
+    this.channel.write(chunk, () => this.settle())
+  }
+
+  override _final(done: Done): void {
+    if (stateOf(this.channel.outgoing) !== "open") return done()
+    this.writing = () => done()
+    this.channel.end(() => this.settle())
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    this.forget()
+    this.channel.removeAllListeners("data").pause()
+    this.channel.close()
+    this.settle(error)
+    done(error)
+  }
+
+  /** Answers the write that is under way, once: ssh2 may answer it, or the end of the channel does. */
+  private settle(error?: Error | null): void {
+    const { writing } = this
+    this.writing = undefined
+    writing?.(error)
+  }
+}
+
+/** OpenSSH passes the system's words on; other servers say less. */
+export const reasonOf = (error: ChannelRefused | ConnectionLost, target: Target.Target): DialErrorReason => {
+  if (error._tag === "ConnectionLost") return new TunnelRefused({ detail: error.message, cause: error })
+  const address = Target.format(target)
+  switch (error.detail) {
+    case "Connection refused":
+      return new Refused({ address, cause: error })
+    case "Name or service not known":
+    case "No address associated with hostname":
+      return new NameNotFound({ name: Target.hostOf(target), code: "ENOTFOUND", cause: error })
+    case "Temporary failure in name resolution":
+      return new NameNotFound({ name: Target.hostOf(target), code: "EAI_AGAIN", cause: error })
+    case "No route to host":
+      return new Unreachable({ address, code: "EHOSTUNREACH", cause: error })
+    case "Network is unreachable":
+      return new Unreachable({ address, code: "ENETUNREACH", cause: error })
+    case "Connection timed out":
+      return new Unreachable({ address, code: "ETIMEDOUT", cause: error })
+    default:
+      return new TunnelRefused({ detail: error.message, cause: error })
+  }
+}
+
+const request = (connection: Connection, target: Target.Target) =>
+(
+  done: (error: Error | undefined, channel: ClientChannel) => void
+): void => {
+  if (isHostPort(target)) {
+    // RFC 4254, section 7.2 wants to know who asks; it is us, and there is no port of ours
+    connection.client.forwardOut("127.0.0.1", 0, formatHost(target.host), target.port, done)
+  } else {
+    connection.client.openssh_forwardOutStreamLocal(target.path, done)
+  }
+}
+
+/** Dials from the other end of an SSH connection. */
+export const path = (connection: Connection, name: string, connectTimeout: Duration.Duration): Hop.Path => ({
+  connectTimeout,
+  dial: Effect.fn(`Dialer.dial ${name}`)(function*(input, options) {
+    const target = yield* Hop.parseTarget(input, name)
+    const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
+    const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)
+    return yield* Effect.acquireRelease(
+      open(connection, request(connection, target), (channel) => guardErrors(new TunnelDuplex(connection, channel)))
+        .pipe(
+          Effect.mapError((error) => fail(reasonOf(error, target))),
+          Effect.timeoutOrElse({
+            duration: after,
+            orElse: () => Effect.fail(fail(new ConnectTimeout({ after, phase: `the answer of ${name}` })))
+          })
+        ),
+      close,
+      { interruptible: true }
+    )
+  })
+})

@@ -1,4 +1,0 @@
-// this one first: it decides what ssh2 finds when it is loaded
-export { isNative, refused } from "./ssh2Binding.ts"
-
-export { default } from "ssh2"

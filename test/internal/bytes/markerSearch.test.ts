@@ -1,0 +1,41 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { MarkerSearch } from "../../../src/internal/bytes/markerSearch.ts"
+
+const letters = (max: number) =>
+  Schema.Array(Schema.Literals(["a", "b"])).check(Schema.isMinLength(1), Schema.isMaxLength(max))
+
+describe("MarkerSearch", () => {
+  it.prop(
+    "finds what a search over all bytes at once finds, in any cutting, and looks at each byte once",
+    { pieces: Schema.Array(letters(6)).check(Schema.isMaxLength(20)), marker: letters(5) },
+    ({ marker, pieces }) => {
+      const search = new MarkerSearch(Buffer.from(marker.join("")), 1)
+      let found = -1
+      for (const piece of pieces) {
+        found = search.scan(Buffer.from(piece.join("")))
+        if (found !== -1) break
+      }
+      const whole = pieces.flat().join("").indexOf(marker.join(""))
+      assert.strictEqual(found, whole === -1 ? -1 : whole + marker.length)
+    },
+    { arbitrary: { runs: 2000 } }
+  )
+
+  it.prop(
+    "in two-byte units finds only what is aligned",
+    { pieces: Schema.Array(letters(6)).check(Schema.isMaxLength(20)) },
+    ({ pieces }) => {
+      const search = new MarkerSearch(Buffer.from("ab"), 2)
+      let found = -1
+      for (const piece of pieces) {
+        found = search.scan(Buffer.from(piece.join("")))
+        if (found !== -1) break
+      }
+      const units: ReadonlyArray<string> = pieces.flat().join("").match(/../g) ?? []
+      const whole = units.indexOf("ab")
+      assert.strictEqual(found, whole === -1 ? -1 : 2 * whole + 2)
+    },
+    { arbitrary: { runs: 2000 } }
+  )
+})

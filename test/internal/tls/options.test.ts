@@ -1,0 +1,150 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Crypto from "node:crypto"
+import * as Fs from "node:fs"
+import { inspect } from "node:util"
+import { resolve, type TlsOptions } from "../../../src/internal/tls/options.ts"
+import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
+import { temporaryFolder } from "../../support/servers.ts"
+
+const credentials = Effect.gen(function*() {
+  const authority = yield* TestCertificates.authority()
+  return { ca: authority.certificate, ...(yield* authority.issue({ names: ["localhost"] })) }
+})
+
+const encrypted = (key: string, passphrase: string) =>
+  Crypto.createPrivateKey(key).export({ type: "pkcs8", format: "pem", cipher: "aes-256-cbc", passphrase }).toString()
+
+/** What is wrong with the options: which one, and the message. */
+const complaint = (options: TlsOptions) => Effect.flip(resolve(options))
+
+/** Everything of an error that a log could show. */
+const everything = (error: unknown) =>
+  [String(error), inspect(error, { depth: 20, showHidden: true }), JSON.stringify(error)].join("\n")
+
+describe("resolve", () => {
+  it.effect("has defaults for everything", () =>
+    Effect.gen(function*() {
+      const { context: _, ...rest } = yield* resolve({})
+      assert.deepStrictEqual(rest, {
+        pem: {},
+        servername: undefined,
+        alpn: undefined,
+        requestClientCertificate: false,
+        verify: true
+      })
+    }))
+  it.live("takes PEM text, bytes and paths", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const { ca, cert, key } = yield* credentials
+      Fs.writeFileSync(`${folder}/ca.pem`, ca)
+      Fs.writeFileSync(`${folder}/key.pem`, key)
+      const { pem } = yield* resolve({
+        ca: [ca, Buffer.from(ca), `${folder}/ca.pem`],
+        cert: Buffer.from(cert),
+        key: `${folder}/key.pem`
+      })
+      assert.deepStrictEqual(pem, { ca: [ca, ca, ca], cert, key })
+      const redacted = yield* resolve({ cert, key: Redacted.make(`${folder}/key.pem`) })
+      assert.deepStrictEqual(redacted.pem, { cert, key })
+      assert.deepStrictEqual((yield* resolve({ cert, key: Redacted.make(key) })).pem, { cert, key })
+    }))
+  it.effect("trusts the system's authorities beside the given ones when asked to", () =>
+    Effect.gen(function*() {
+      const { ca } = yield* credentials
+      const both = yield* resolve({ ca, systemCa: true })
+      assert.isAbove(both.pem.ca?.length ?? 0, 50)
+      assert.strictEqual(both.pem.ca?.[0], ca)
+    }))
+  it.effect("takes what a bundle says between its certificates", () =>
+    Effect.gen(function*() {
+      const { ca, cert } = yield* credentials
+      yield* resolve({ ca: `# first - one\n${ca}\nsecond\n${cert}` })
+    }))
+  it.live("names the file that is missing and the option that named it", () =>
+    Effect.gen(function*() {
+      const { cert } = yield* credentials
+      const ca = yield* complaint({ ca: "./missing-ca.pem" })
+      assert.strictEqual(ca.message, "TLS option \"ca\": cannot read the file \"./missing-ca.pem\"")
+      assert.strictEqual((yield* complaint({ cert: "./missing.pem" })).option, "cert")
+      assert.strictEqual((yield* complaint({ cert, key: "./missing.pem" })).option, "key")
+    }))
+  it.live("names the option that holds no certificate or key", () =>
+    Effect.gen(function*() {
+      const { ca, cert, key } = yield* credentials
+      assert.strictEqual((yield* complaint({ ca: key })).message, "TLS option \"ca\": no PEM certificate in it")
+      assert.strictEqual((yield* complaint({ cert: key, key })).option, "cert")
+      assert.strictEqual((yield* complaint({ cert, key: ca })).option, "key")
+      assert.strictEqual((yield* complaint({ ca: Buffer.alloc(0) })).option, "ca")
+    }))
+  it.effect("refuses a certificate that cannot be understood, of an authority too", () =>
+    Effect.gen(function*() {
+      const { ca, cert, key } = yield* credentials
+      const broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+      const error = yield* complaint({ ca: `${ca}${broken}` })
+      assert.strictEqual(error.message, "TLS option \"ca\": a certificate in it cannot be understood")
+      assert.strictEqual((yield* complaint({ cert: `${cert}${broken}`, key })).option, "cert")
+    }))
+  it.effect("wants a certificate and its key, or neither", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* credentials
+      const noKey = yield* complaint({ cert })
+      assert.deepStrictEqual(
+        [noKey.option, noKey.detail],
+        ["key", "a certificate and its key go together; one is missing"]
+      )
+      assert.strictEqual((yield* complaint({ key })).option, "cert")
+    }))
+  it.effect("refuses a key that is not the certificate's", () =>
+    Effect.gen(function*() {
+      const { cert } = yield* credentials
+      const { key } = yield* credentials
+      const error = yield* complaint({ cert, key })
+      assert.strictEqual(error.option, "cert")
+      assert.match(error.detail, /key values mismatch/)
+    }))
+  it.effect("refuses to demand clients' certificates without an authority to verify them", () =>
+    Effect.gen(function*() {
+      const { ca, cert, key } = yield* credentials
+      const error = yield* complaint({ cert, key, requestClientCertificate: true })
+      assert.strictEqual(error.option, "ca")
+      assert.isTrue((yield* resolve({ ca, cert, key, requestClientCertificate: true })).requestClientCertificate)
+      const careless = { cert, key, requestClientCertificate: true, insecureSkipVerify: true }
+      assert.isFalse((yield* resolve(careless)).verify)
+    }))
+  it.effect("decrypts a key with its passphrase", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* credentials
+      const { pem } = yield* resolve({
+        cert,
+        key: encrypted(key, "open sesame"),
+        passphrase: Redacted.make("open sesame")
+      })
+      assert.strictEqual(pem.key, key)
+    }))
+  it.effect("says that a passphrase is wrong or missing, and never which one it was", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* credentials
+      const locked = encrypted(key, "open sesame")
+      for (const options of [{}, { passphrase: Redacted.make("hocus pocus") }]) {
+        const error = yield* complaint({ cert, key: locked, ...options })
+        assert.strictEqual(
+          error.message,
+          "TLS option \"key\": not a PEM private key, or the passphrase is missing or wrong"
+        )
+        assert.notMatch(everything(error), /pocus|sesame/)
+      }
+    }))
+  it.live("tells nothing of a key that was mangled on its way", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* credentials
+      const body = key.split("\n")[1] ?? ""
+      for (const mangled of [body, Buffer.from(key).toString("base64"), `-----BEGIN PRIVATE KEY-----${body}`]) {
+        const error = yield* complaint({ cert, key: Redacted.make(mangled) })
+        assert.strictEqual(error.option, "key")
+        assert.notInclude(everything(error), mangled.slice(-20))
+      }
+    }))
+})
