@@ -21,6 +21,7 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 
 /**
@@ -115,7 +116,7 @@ export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>("hawser/D
     return true
   }
   override get message(): string {
-    return `timed out while waiting for ${this.phase}`
+    return `timed out after ${Duration.format(this.after)} while waiting for ${this.phase}`
   }
 }
 

@@ -72,6 +72,7 @@ export class ConnectionCore {
       .on("end", () => {
         this.ended = true
         this.wake()
+        this.tellClosed()
       })
       .on("error", (cause) => {
         this.broken ??= reasonOf(cause)
@@ -82,8 +83,7 @@ export class ConnectionCore {
       .on("close", () => {
         this.wake()
         this.wakeWriters()
-        for (const closer of this.closers) closer(this.closeReason())
-        this.closers.clear()
+        this.tellClosed()
       })
   }
 
@@ -320,10 +320,17 @@ export class ConnectionCore {
     return this.local ? { _tag: "Local" } : { _tag: "Peer" }
   }
 
+  private tellClosed(): void {
+    for (const closer of this.closers) closer(this.closeReason())
+    this.closers.clear()
+  }
+
+  /** A stream sees its end only while it flows, so this reads ahead, as far as a reader's absence allows. */
   readonly closed: Effect.Effect<CloseReason> = Effect.callback((resume) => {
-    if (this.duplex.destroyed) return resume(Effect.succeed(this.closeReason()))
+    if (this.ended || this.duplex.destroyed) return resume(Effect.succeed(this.closeReason()))
     const closer = (reason: CloseReason) => resume(Effect.succeed(reason))
     this.closers.add(closer)
+    if (this.readable && this.flowing === "not yet") this.flow()
     return Effect.sync(() => void this.closers.delete(closer))
   })
 

@@ -6,7 +6,7 @@
  *
  * **Details**
  *
- * - Nothing is read from the peer before somebody reads here. From then on at most 256 KiB are read ahead, more only
+ * - Nothing is read from the peer before somebody reads here or waits for `closed`. From then on at most 256 KiB are read ahead, more only
  *   while a read waits for more; the peer is held back by TCP's own flow control.
  * - No byte is ever lost. A read that fails, times out or is interrupted leaves what had arrived for the next one; bytes
  *   after a marker stay; what had arrived before a connection broke can still be read.
@@ -151,7 +151,11 @@ export interface Connection {
   readonly closeRead: Effect.Effect<void>
   /** Closes the connection before its scope ends, after what was written has left. */
   readonly close: Effect.Effect<void>
-  /** Waits for the end and says how it came: we closed, the peer closed, or it broke. */
+  /**
+   * Waits until nothing more will come and says why: this side closed, the connection broke, or the peer ended its side
+   * (then what it sent before can still be read, and what we write may still reach it). To notice, it reads ahead up to
+   * 256 KiB; these bytes are there for the next read.
+   */
   readonly closed: Effect.Effect<CloseReason>
   /** How many bytes have been read from the stream and written to it until now. */
   readonly stats: Effect.Effect<{ readonly bytesRead: number; readonly bytesWritten: number }>

@@ -52,6 +52,7 @@ import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
 import { TcpError } from "../errors/TcpError.ts"
 import { TlsConfigError } from "../errors/TlsConfigError.ts"
+import { closed } from "../internal/net/duplex.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import { server as tlsServer } from "../internal/tls/handshake.ts"
 import { resolve, type ResolvedTls, type TlsOptions } from "../internal/tls/options.ts"
@@ -115,7 +116,10 @@ const resolveServerTls = Effect.fnUntraced(function*(options: TlsOptions | undef
   return tls
 })
 
-const encrypt = (duplex: Duplex, tls: ResolvedTls) =>
+const encrypt = (
+  duplex: Duplex,
+  tls: ResolvedTls
+): Effect.Effect<Option.Option<Duplex>, never, Scope.Scope> =>
   tlsServer(duplex, tls).pipe(
     Effect.timeout(handshakeTimeout),
     Effect.tapError((error) => Effect.logDebug("the TLS handshake with a client failed", error)),
@@ -162,12 +166,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
       return yield* run(duplex, scope)
     }))
 
-  /** The connection, or none when the client did not get through the TLS handshake. */
+  /** The connection and the stream that carries it, or none when the client did not get through the TLS handshake. */
   const open = Effect.fnUntraced(function*(duplex: Duplex) {
-    const stream: Option.Option<Duplex> = tls === undefined ? Option.some(duplex) : yield* encrypt(duplex, tls)
-    return Option.isNone(stream)
-      ? Option.none<Connection.Connection>()
-      : Option.some(yield* Connection.fromDuplex(stream.value, "accepted"))
+    const stream = tls === undefined ? Option.some(duplex) : yield* encrypt(duplex, tls)
+    if (Option.isNone(stream)) return undefined
+    return { connection: yield* Connection.fromDuplex(stream.value, "accepted"), stream: stream.value }
   })
 
   const serve: TcpServer["Service"]["serve"] = Effect.fn("TcpServer.serve")(function*(handler) {
@@ -182,7 +185,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
         FiberSet.run(
           handlers,
           open(duplex).pipe(
-            Effect.flatMap((connection) => Option.isNone(connection) ? Effect.void : handler(connection.value)),
+            Effect.flatMap((opened) => opened === undefined ? Effect.void : handler(opened.connection)),
             Effect.catchCause(logFailure),
             Scope.provide(scope),
             Effect.onExit((exit) => Scope.close(scope, exit))
@@ -194,11 +197,11 @@ const make = Effect.fnUntraced(function*(options: Options) {
 
   /** A connection whose scope closes when the connection does. */
   const adopt = Effect.fnUntraced(function*({ duplex, scope }: { duplex: Duplex; scope: Scope.Closeable }) {
-    const connection = yield* Scope.provide(open(duplex), scope)
-    const over = Option.isNone(connection) ? Effect.void : connection.value.closed
-    // it ends by itself: closing the scope, from wherever, ends the connection
+    const opened = yield* Scope.provide(open(duplex), scope)
+    // it ends by itself: closing the scope, from wherever, closes the stream
+    const over = opened === undefined ? Effect.void : closed(opened.stream)
     yield* Effect.forkDetach(Effect.andThen(over, Scope.close(scope, Exit.void)))
-    return connection
+    return Option.fromUndefinedOr(opened?.connection)
   })
 
   const accept: TcpServer["Service"]["accept"] = Stream.unwrap(Effect.gen(function*() {

@@ -22,7 +22,7 @@ const reasons: ReadonlyArray<readonly [reason: DialError.DialErrorReason, messag
   [new DialError.Unreachable({ address: "/x", code: "EPERM" }), "/x cannot be reached (EPERM)", false],
   [
     new DialError.ConnectTimeout({ after: Duration.seconds(3), phase: "the answer of tls" }),
-    "timed out while waiting for the answer of tls",
+    "timed out after 3s while waiting for the answer of tls",
     true
   ],
   [

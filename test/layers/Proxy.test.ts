@@ -273,7 +273,10 @@ describe("Proxy", () => {
           )
         )
         assert.strictEqual(error.reason._tag, "ConnectTimeout")
-        assert.include(error.message, `timed out while waiting for the answer of ${protocol}://127.0.0.1:${proxy.port}`)
+        assert.include(
+          error.message,
+          `timed out after 50ms while waiting for the answer of ${protocol}://127.0.0.1:${proxy.port}`
+        )
         yield* proxy.closed
       })))
 

@@ -390,7 +390,10 @@ describe("Tls.layer", () => {
         const socket = yield* server.next
         yield* TestClock.adjust("5 seconds")
         const error = yield* Fiber.join(fiber)
-        assert.strictEqual(error.message, `${server.address} via tls: timed out while waiting for the answer of tls`)
+        assert.strictEqual(
+          error.message,
+          `${server.address} via tls: timed out after 5s while waiting for the answer of tls`
+        )
         yield* closedBy(socket)
       }).pipe(Effect.provide(Dialer.layer))
     ))

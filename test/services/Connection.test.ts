@@ -483,6 +483,33 @@ describe("Connection scope", () => {
       assert.isTrue(peer.destroyed)
     }))
 
+  it.effect("closed notices that the peer ended though nobody reads, and takes nothing away", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const closed = yield* Effect.forkChild(connection.closed, { startImmediately: true })
+      peer.arrive("last words")
+      peer.endInput()
+      assert.deepEqual(yield* Fiber.join(closed), { _tag: "Peer" })
+      yield* connection.write("still heard")
+      assert.strictEqual(peer.sent, "still heard")
+      assert.strictEqual(text(yield* connection.read()), "last words")
+      assert.deepEqual(yield* connection.closed, { _tag: "Peer" })
+    }))
+
+  it.effect("closed reads ahead no further than its bound", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const closed = yield* Effect.forkChild(connection.closed, { startImmediately: true })
+      const piece = Buffer.alloc(64 * 1024)
+      for (let i = 0; i < 16; i++) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.isAtMost((yield* connection.stats).bytesRead, 256 * 1024 + piece.length)
+      assert.strictEqual((yield* connection.readExactly(16 * piece.length)).length, 16 * piece.length)
+      yield* Fiber.interrupt(closed)
+    }))
+
   it.effect("closed says that the peer closed", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* open

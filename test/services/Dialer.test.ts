@@ -192,7 +192,12 @@ describe("Dialer.layer", () => {
           )
           assert.strictEqual(error.hop, "direct")
           assert.isTrue(error.isRetryable)
-          assert.strictEqual(error.message, `${target}: timed out while waiting for the connection`)
+          assert.strictEqual(
+            error.message,
+            `${target}: timed out after ${
+              Duration.format(Duration.fromInputUnsafe(after))
+            } while waiting for the connection`
+          )
         }).pipe(Effect.provide(layer))
       ))
   }
@@ -358,7 +363,7 @@ describe("a hop", () => {
         assert.deepStrictEqual([error.hop, error.target], ["silent", server.address])
         assert.strictEqual(
           error.message,
-          `${server.address} via silent: timed out while waiting for the answer of silent`
+          `${server.address} via silent: timed out after 10s while waiting for the answer of silent`
         )
         yield* closedBy(socket)
       }).pipe(Effect.provide(over(silent)))

@@ -14,6 +14,7 @@ import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason, Unknown } from "../../errors/DialError.ts"
 import { EventSink } from "../events.ts"
+import { destroyWhenFlushed } from "../net/duplex.ts"
 import type * as Hop from "../net/hop.ts"
 import * as Target from "../net/target.ts"
 import * as GrpcRelay from "./relay.ts"
@@ -164,18 +165,6 @@ const useConnector = (channel: Grpc.ChannelInterface, attempt: Attempt, run: Run
   }
 }
 
-/** How long what HTTP/2 has to say at the end may take. */
-const linger = "1 second"
-
-/** Ends a connection that HTTP/2 is about to end itself. */
-const finish = (duplex: Duplex) =>
-  Effect.callback<void>((resume) => {
-    if (duplex.writableFinished || duplex.destroyed) return resume(Effect.void)
-    const done = () => resume(Effect.void)
-    duplex.once("finish", done).once("close", done)
-    return Effect.sync(() => void duplex.off("finish", done).off("close", done))
-  }).pipe(Effect.timeoutOption(linger), Effect.andThen(Effect.sync(() => void duplex.destroy())))
-
 /**
  * Opens a channel and waits for its first connection.
  */
@@ -212,7 +201,8 @@ export const open = Effect.fnUntraced(function*(
               Effect.fail(fail(new ConnectTimeout({ after: connectTimeout, phase: "the server's HTTP/2 settings" })))
           })
         )
-        yield* Effect.addFinalizer(() => finish(duplex))
+        // HTTP/2 ends the stream itself, with what it has to say
+        yield* Effect.addFinalizer(() => destroyWhenFlushed(duplex))
         return [duplex, started] as const
       }).pipe(
         Scope.provide(connection),

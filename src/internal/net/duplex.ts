@@ -18,11 +18,26 @@ export const guardErrors = <D extends Duplex>(duplex: D): D => duplex.on("error"
  */
 const linger = Effect.provideService(Effect.sleep("2 seconds"), Clock.Clock, Clock.Clock.defaultValue())
 
-const flushed = (duplex: Duplex) =>
+const emitted = (duplex: Duplex, ...events: ReadonlyArray<"finish" | "close">) =>
   Effect.callback<void>((resume) => {
     const done = () => resume(Effect.void)
-    duplex.once("finish", done).once("close", done)
-    return Effect.sync(() => void duplex.off("finish", done).off("close", done))
+    for (const event of events) duplex.once(event, done)
+    return Effect.sync(() => {
+      for (const event of events) duplex.off(event, done)
+    })
+  })
+
+/** Waits until a stream is closed, in both directions. */
+export const closed = (duplex: Duplex): Effect.Effect<void> =>
+  Effect.suspend(() => duplex.closed ? Effect.void : emitted(duplex, "close"))
+
+/** Destroys a stream once what was written to it, and its end, have reached the system; waits for that only so long. */
+export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const destroy = Effect.sync(() => void duplex.destroy())
+    return duplex.writableFinished || duplex.destroyed
+      ? destroy
+      : Effect.andThen(Effect.raceFirst(emitted(duplex, "finish", "close"), linger), destroy)
   })
 
 /**
@@ -32,12 +47,9 @@ const flushed = (duplex: Duplex) =>
 export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (duplex.destroyed) return Effect.void
-    const destroy = Effect.sync(() => void duplex.destroy())
-    if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return destroy
+    if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return Effect.sync(() => void duplex.destroy())
     if (!duplex.writableEnded) duplex.end()
-    return duplex.writableFinished
-      ? destroy
-      : Effect.andThen(Effect.raceFirst(flushed(duplex), linger), destroy)
+    return destroyWhenFlushed(duplex)
   })
 
 /**
