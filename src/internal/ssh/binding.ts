@@ -30,8 +30,12 @@ const refuse = (): boolean => {
 /** Whether there is a native part that cannot be used. */
 export const refused = refuse()
 
-/** Whether ssh2 works with its native part. It has to be loaded by now. */
-export const isNative = (): boolean => {
-  const crypto: { readonly bindingAvailable: boolean } = require("ssh2/lib/protocol/crypto.js")
-  return crypto.bindingAvailable
+/** Whether ssh2 works with its native part, or `undefined` where it does not say. It has to be loaded by now. */
+export const isNative = (): boolean | undefined => {
+  try {
+    const crypto: { readonly bindingAvailable?: boolean } = require("ssh2/lib/protocol/crypto.js")
+    return crypto.bindingAvailable
+  } catch {
+    return undefined
+  }
 }

@@ -9,11 +9,8 @@ import * as Stream from "effect/Stream"
 import type { Readable } from "node:stream"
 import type { ClientChannel } from "ssh2"
 import { ChannelRefused, ConnectionLost, OutputTooLarge, type SshErrorReason } from "../../errors/SshError.ts"
+import { isOpen } from "./channelState.ts"
 import type { Connection } from "./client.ts"
-
-/** What ssh2 keeps about one direction of a channel, where its types say nothing: `open`, `eof`, `closing` or `closed`. */
-export const stateOf = (direction: unknown): unknown =>
-  typeof direction === "object" && direction !== null && "state" in direction ? direction.state : undefined
 
 interface OpenFailure extends Error {
   readonly reason?: number | string | undefined
@@ -225,7 +222,7 @@ export const process = (connection: Connection, channel: ClientChannel): Process
   const closed = Deferred.makeUnsafe<void>()
 
   const forget = connection.onLost((reason) => {
-    if (stateOf(channel.incoming) === "open") {
+    if (isOpen(channel, "incoming")) {
       stdout.fail(reason)
       stderr.fail(reason)
     }
@@ -245,7 +242,7 @@ export const process = (connection: Connection, channel: ClientChannel): Process
   })
 
   /** ssh2 never calls back for what is written to a channel that the server has closed. */
-  const writable = () => stateOf(channel.outgoing) === "open" && channel.writable
+  const writable = () => isOpen(channel, "outgoing") && channel.writable
 
   const drained = Effect.callback<void>((resume) => {
     const done = () => resume(Effect.void)

@@ -60,7 +60,7 @@ let cryptoReported = false
 const reportCrypto = Effect.suspend(() => {
   if (cryptoReported) return Effect.void
   cryptoReported = true
-  return isNative()
+  return isNative() !== false
     ? Effect.void
     : Effect.logDebug(
       refused

@@ -16,7 +16,8 @@ import type { ChannelRefused, ConnectionLost } from "../../errors/SshError.ts"
 import { close, guardErrors } from "../net/duplex.ts"
 import * as Hop from "../net/hop.ts"
 import * as Target from "../net/target.ts"
-import { open, stateOf } from "./channel.ts"
+import { open } from "./channel.ts"
+import { isOpen } from "./channelState.ts"
 import type { Connection } from "./client.ts"
 
 type Done = (error?: Error | null) => void
@@ -50,13 +51,13 @@ class TunnelDuplex extends Duplex {
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {
-    if (stateOf(this.channel.outgoing) !== "open") return done(new Error("the tunnel's far end closed it"))
+    if (!isOpen(this.channel, "outgoing")) return done(new Error("the tunnel's far end closed it"))
     this.writing = done
     this.channel.write(chunk, () => this.settle())
   }
 
   override _final(done: Done): void {
-    if (stateOf(this.channel.outgoing) !== "open") return done()
+    if (!isOpen(this.channel, "outgoing")) return done()
     this.writing = () => done()
     this.channel.end(() => this.settle())
   }

@@ -13,4 +13,8 @@ describe("ssh2Binding", () => {
     assert.strictEqual(refused, isDangerous)
     assert.isFalse(isDangerous && isNative())
   })
+
+  it("knows whether ssh2 uses its native crypto", () => {
+    assert.isBoolean(isNative())
+  })
 })
