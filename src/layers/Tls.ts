@@ -14,8 +14,10 @@
  *
  * **Gotchas**
  *
- * In TLS 1.3 a server refuses a client certificate after the handshake: the refusal then comes with the first read, as a
- * `TcpError`.
+ * - In TLS 1.3 a server refuses a client certificate after the handshake: the refusal then comes with the first read, as
+ *   a `TcpError`.
+ * - Node does not tell an end with TLS's own goodbye (close_notify) from one without: where a peer that is cut off matters,
+ *   let the protocol inside say how much is to come.
  *
  * **Example** (Talking to a server with a private certificate authority)
  *

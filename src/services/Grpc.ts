@@ -15,7 +15,7 @@
  * import { Dialer, Grpc, GrpcSchema, SshAuth, SshTunnel } from "hawser"
  *
  * const Live = Grpc.layer.pipe(
- *   Layer.provide(SshTunnel.layer({ host: "bastion", username: "ops", auth: SshAuth.agent() })),
+ *   Layer.provide(SshTunnel.layer({ host: "bastion", username: "ops", auth: SshAuth.privateKey({ key: "~/.ssh/id_ed25519" }) })),
  *   Layer.provide(Dialer.layer)
  * )
  *

@@ -120,6 +120,8 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
     Effect.forEach(isMany(settings.auth) ? settings.auth : [settings.auth], Ssh2Auth.prepare)
   )
   const hostKeys = yield* failed((settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port }))
+  const report = yield* EventSink
+  const event = (event: string, detail: string) => report({ source: "ssh", id: name, event, detail })
   const connection = yield* scopedUnlessFailed(Effect.gen(function*() {
     const duplex = yield* dialer.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout })
     return yield* failed(Ssh2Client.connect(duplex, {
@@ -130,10 +132,8 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
         ? undefined
         : Duration.fromInputUnsafe(settings.keepAlive ?? "15 seconds"),
       handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds")
-    }))
+    })).pipe(Effect.tapError((error) => Effect.sync(() => event("failed", error.reason.message))))
   }))
-  const report = yield* EventSink
-  const event = (event: string, detail: string) => report({ source: "ssh", id: name, event, detail })
   event("connected", connection.hostKey.fingerprint)
   connection.onLost((reason) => event("closed", reason.detail))
   return SshSession.make(connection, name, dialer.connectTimeout)

@@ -55,7 +55,7 @@ import * as Layer from "effect/Layer"
 import { DialError } from "../errors/DialError.ts"
 import { MemoryNetwork } from "../internal/memory/network.ts"
 import { close } from "../internal/net/duplex.ts"
-import { parseTarget } from "../internal/net/hop.ts"
+import { parseTarget, reported } from "../internal/net/hop.ts"
 import * as Target from "../internal/net/target.ts"
 import * as Dialer from "../services/Dialer.ts"
 import * as Listener from "../services/Listener.ts"
@@ -126,9 +126,11 @@ const dialer = (network: MemoryNetwork) =>
     dial: Effect.fn("Dialer.dial")(function*(input) {
       const target = yield* parseTarget(input, "direct")
       yield* turn
-      return yield* Effect.acquireRelease(network.connect(target), close).pipe(
-        Effect.mapError((reason) => new DialError({ target: Target.format(target), hop: "direct", reason }))
+      const dial = Effect.mapError(
+        Effect.acquireRelease(network.connect(target), close),
+        (reason) => new DialError({ target: Target.format(target), hop: "direct", reason })
       )
+      return yield* reported(dial, target, "direct")
     })
   })
 

@@ -3,16 +3,23 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { TestClock } from "effect/testing"
 import * as Fs from "node:fs"
+import { greeterProto, grpcServer } from "../../examples/peers/grpcServer.ts"
 import { EventSink } from "../../src/internal/events.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
+import * as Grpc from "../../src/services/Grpc.ts"
+import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
 import * as Listener from "../../src/services/Listener.ts"
+import * as Ssh from "../../src/services/Ssh.ts"
+import * as SshAuth from "../../src/services/SshAuth.ts"
 import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { closedPort, rawServer, temporaryFolder } from "../support/servers.ts"
+import { secret, sshServer } from "../support/ssh.ts"
 
 const events = ConnectionLog.ConnectionLog.use((log) => log.events)
 const asString = (count?: number) => ConnectionLog.ConnectionLog.use((log) => log.asString(count))
@@ -55,8 +62,47 @@ describe("ConnectionLog.layer", () => {
       const { accept, address } = yield* (yield* Listener.Listener).bind({ host: "db", port: 0 })
       yield* Connection.fromDuplex(yield* (yield* Dialer.Dialer).dial(address))
       yield* Connection.fromDuplex(yield* accept, "accepted")
-      assert.deepStrictEqual((yield* events).map(({ event }) => event), ["dialed", "accepted"])
+      assert.deepStrictEqual((yield* events).map(({ event, source }) => `${source} ${event}`), [
+        "dial dialed",
+        "tcp dialed",
+        "tcp accepted"
+      ])
     }).pipe(Effect.provide(Layer.merge(TestNetwork.layer(), ConnectionLog.layer()))))
+
+  it.live("records SSH sessions, and logins that fail, without what was said in them", () =>
+    leavesNothing(
+      Effect.gen(function*() {
+        const { settings } = yield* sshServer()
+        const ssh = Ssh.make(yield* Dialer.Dialer)
+        yield* ssh.execute(settings, "echo our-secret")
+        yield* Effect.flip(ssh.execute({ ...settings, auth: SshAuth.password(Redacted.make("wr0ng-secret")) }, "true"))
+        const recorded = (yield* events).filter(({ source }) => source === "ssh")
+        assert.deepStrictEqual(recorded.map(({ event }) => event), ["connected", "closed", "failed"])
+        assert.include(recorded[2]?.detail, "password")
+        assert.notInclude(yield* asString(), "secret")
+        assert.notInclude(yield* asString(), Redacted.value(secret))
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(TestNetwork.layer(), ConnectionLog.layer())))
+    ))
+
+  it.live("records gRPC channels and calls, without what was said in them", () =>
+    leavesNothing(
+      Effect.gen(function*() {
+        const { port } = yield* grpcServer()
+        const grpc = yield* Grpc.Grpc
+        const channel = yield* grpc.connect({
+          url: `http://127.0.0.1:${port}`,
+          schema: GrpcSchema.fromFile(greeterProto),
+          metadata: { authorization: Redacted.make("our-secret") }
+        })
+        yield* channel.unary("greeter.v1.Greeter/SayHello", { name: "secret" })
+        const recorded = (yield* events).filter(({ source }) => source === "grpc")
+        assert.deepStrictEqual(recorded.map(({ event }) => event), ["connected", "called", "ended"])
+        assert.notInclude(yield* asString(), "secret")
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.merge(Grpc.layer.pipe(Layer.provide(Dialer.layer)), ConnectionLog.layer()))
+      )
+    ))
 
   it.effect("keeps the last so many, 300 by default", () =>
     Effect.gen(function*() {

@@ -120,7 +120,7 @@ export const path = (connection: Connection, name: string, connectTimeout: Durat
     const target = yield* Hop.parseTarget(input, name)
     const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
     const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)
-    return yield* Effect.acquireRelease(
+    const dial = Effect.acquireRelease(
       open(connection, request(connection, target), (channel) => guardErrors(new TunnelDuplex(connection, channel)))
         .pipe(
           Effect.mapError((error) => fail(reasonOf(error, target))),
@@ -132,5 +132,6 @@ export const path = (connection: Connection, name: string, connectTimeout: Durat
       close,
       { interruptible: true }
     )
+    return yield* Hop.reported(dial, target, name)
   })
 })

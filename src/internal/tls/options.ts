@@ -16,7 +16,7 @@ export interface TlsOptions {
   readonly systemCa?: boolean | undefined
   /** Our own certificate, with its chain. Required for servers; for clients it is the client certificate (mTLS). */
   readonly cert?: PemSource | undefined
-  /** The private key of `cert`. */
+  /** The private key of `cert`. A text that is no PEM is taken for a path and named in errors; a `Redacted` one never is. */
   readonly key?: PemSource | Redacted.Redacted | undefined
   /** The passphrase of `key`. */
   readonly passphrase?: Redacted.Redacted | undefined
