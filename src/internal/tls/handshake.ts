@@ -96,7 +96,10 @@ const established = (
     Effect.callback<NodeTls.TLSSocket, TlsHandshake>((resume) => {
       const socket = guardErrors(start())
       const settle = (result: Effect.Effect<NodeTls.TLSSocket, TlsHandshake>) => {
-        socket.off(event, onSecure).off("error", onError).off("_tlsError", onError).off("close", onClose)
+        socket.off(event, onSecure).off("error", onError).off("_tlsError", onError).off("close", onClose).off(
+          "end",
+          onClose
+        )
         resume(result)
       }
       const onSecure = () => {
@@ -113,8 +116,11 @@ const established = (
             detail: "the peer closed the connection"
           })
         ))
-      // the server side reports a failed handshake as "_tlsError" only, then closes
-      socket.once(event, onSecure).once("error", onError).once("_tlsError", onError).once("close", onClose)
+      // the server side reports a failed handshake as "_tlsError" only, and of a peer that hangs up it sees only the end
+      socket.once(event, onSecure).once("error", onError).once("_tlsError", onError).once("close", onClose).once(
+        "end",
+        onClose
+      )
       return Effect.sync(() => void socket.destroy())
     }),
     close,

@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { DialError } from "../../../src/errors/DialError.ts"
 import { checkOf, client, server, tlsInfo } from "../../../src/internal/tls/handshake.ts"
 import { resolve, type TlsOptions } from "../../../src/internal/tls/options.ts"
+import * as Dialer from "../../../src/services/Dialer.ts"
+import * as Listener from "../../../src/services/Listener.ts"
 import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
 import * as TestNetwork from "../../../src/testing/TestNetwork.ts"
 import { connected } from "../../support/streams.ts"
@@ -61,6 +64,27 @@ describe("a handshake", () => {
     const { certificate: ca, issue } = yield* TestCertificates.authority()
     return { ca, issue, server: { ca, ...(yield* issue({ names: ["db.test"] })), requestClientCertificate: true } }
   })
+
+  it.live("fails at once on either side when the other one hangs up in the middle", () =>
+    Effect.gen(function*() {
+      const { ca, server: serverOptions } = yield* options
+      const theirs = yield* resolve(serverOptions)
+      const mine = yield* resolve({ ca })
+      for (const network of [TestNetwork.layer(), Layer.merge(Dialer.layer, Listener.layer)]) {
+        const checks = yield* Effect.gen(function*() {
+          const toServer = yield* connected()
+          // the beginning of a ClientHello
+          toServer.client.end(Buffer.from("1603010200010001fc0303", "hex"))
+          const toClient = yield* connected()
+          toClient.server.end()
+          return [
+            (yield* Effect.flip(server(toServer.server, theirs))).check,
+            (yield* Effect.flip(client(toClient.client, mine, "db.test"))).check
+          ]
+        }).pipe(Effect.scoped, Effect.provide(network))
+        assert.deepStrictEqual(checks, ["closed", "closed"])
+      }
+    }))
 
   it.live("shows each side the other's certificate", () =>
     Effect.gen(function*() {
