@@ -18,11 +18,15 @@ const show = (input: DialTarget): string => {
 
 const refuse = (input: DialTarget, why: string) => Result.fail(new InvalidTarget({ input: show(input), why }))
 
+/** What fits into `sockaddr_un` with its NUL; older versions of Node cut what is longer and use another path in silence. */
+const maxPath = process.platform === "win32" ? Infinity : process.platform === "linux" ? 107 : 103
+
 /** Understands an address to listen on, or says why it cannot: as a target, but port 0 means "choose one". */
 export const parseAddress = (input: DialTarget): Result.Result<Target, InvalidTarget> => {
   if (typeof input === "object" && "path" in input) {
-    return input.path === ""
-      ? refuse(input, "the socket path is empty")
+    if (input.path === "") return refuse(input, "the socket path is empty")
+    return Buffer.byteLength(input.path) > maxPath
+      ? refuse(input, `the socket path is longer than ${maxPath} bytes`)
       : Result.succeed(NetAddress.unixPathAddress(input.path))
   }
   const parsed = hostPortFromInput(

@@ -12,7 +12,9 @@ describe("text", () => {
         ["koi8-r", "Съешь ещё"],
         ["ibm866", "Съешь ещё"],
         ["shift_jis", "漢字かな"],
-        ["windows-1252", "€ naïve"]
+        ["windows-1252", "€ naïve"],
+        ["latin1", "€ naïve"],
+        ["utf-16", "añ漢🎉"]
       ] as const
     ) {
       const bytes = Result.getOrThrow(Text.encode(sample, encoding))
@@ -29,6 +31,12 @@ describe("text", () => {
   it("refuses encodings that nobody knows, in both directions", () => {
     assert.isTrue(Result.isFailure(Text.encode("a", "klingon")))
     assert.isTrue(Result.isFailure(Text.decode(Buffer.from("a"), "klingon")))
+  })
+
+  it("says which encodings can only be read", () => {
+    assert.strictEqual(Result.getOrThrow(Text.decode(Buffer.from([0x1b, 0x28, 0x42, 0x61]), "iso-2022-jp")), "a")
+    const written = Text.encode("a", "iso-2022-jp")
+    assert.include(Result.isFailure(written) ? written.failure.message : "", "read but not written")
   })
 
   it("decodes again after a failure", () => {
