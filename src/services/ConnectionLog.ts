@@ -68,8 +68,9 @@ export class ConnectionLog extends Context.Service<ConnectionLog, {
   readonly asString: (count?: number) => Effect.Effect<string>
 }>()("hawser/ConnectionLog") {}
 
+// a peer may have chosen words of a detail, but not where a line ends
 const line = ({ at, source, id, event, detail }: ConnectionEvent) =>
-  `${new Date(at).toISOString()} ${source} ${id} ${event}: ${detail}`
+  `${new Date(at).toISOString()} ${source} ${id} ${event}: ${detail.replaceAll(/[\r\n]+/g, " ")}`
 
 const make = Effect.fnUntraced(function*(maxEvents: number, also: (event: ConnectionEvent) => void) {
   const clock = yield* Clock.Clock

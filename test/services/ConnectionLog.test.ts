@@ -133,6 +133,13 @@ describe("ConnectionLog.layer", () => {
       assert.strictEqual((yield* log.events)[1]?.at, 90_000)
     }).pipe(Effect.provide(ConnectionLog.layer())))
 
+  it.effect("prints an event as one line, whatever its detail holds", () =>
+    Effect.gen(function*() {
+      const report = yield* EventSink
+      report({ source: "ssh", id: "x", event: "failed", detail: "one\r\ntwo\nthree" })
+      assert.match(yield* asString(), /failed: one two three$/)
+    }).pipe(Effect.provide(ConnectionLog.layer())))
+
   it.effect("gives a copy of its events", () =>
     Effect.gen(function*() {
       const before = yield* events
