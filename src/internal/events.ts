@@ -19,5 +19,8 @@ export interface EventInput {
  * ConnectionLog layer replaces it.
  */
 export const EventSink = Context.Reference<(event: EventInput) => void>("hawser/internal/EventSink", {
-  defaultValue: () => () => {}
+  defaultValue: () => dropEvent
 })
+
+/** Nobody is listening: an event whose words cost something need not be made. */
+export const dropEvent = (): void => {}

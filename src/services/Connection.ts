@@ -50,7 +50,7 @@ import { TcpError } from "../errors/TcpError.ts"
 import { MarkerReader } from "../internal/bytes/framing.ts"
 import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
-import { EventSink } from "../internal/events.ts"
+import { dropEvent, EventSink } from "../internal/events.ts"
 import { addressOf } from "../internal/net/duplex.ts"
 import { type TlsInfo, tlsInfo } from "../internal/tls/handshake.ts"
 import * as Framing from "./Framing.ts"
@@ -299,9 +299,13 @@ export const fromDuplex = Effect.fnUntraced(function*(
   duplex: Duplex,
   role: "dialed" | "accepted" = "dialed"
 ): Effect.fn.Return<Connection, never, Scope.Scope> {
-  const report = yield* EventSink
   const id = `tcp-${++count}`
   const core = new ConnectionCore(duplex)
+  const report = yield* EventSink
+  if (report === dropEvent) {
+    yield* Effect.addFinalizer((exit) => core.closeWith(exit))
+    return new Impl(id, core)
+  }
   const peer = Option.match(addressOf(duplex, "remote"), { onNone: () => "a stream", onSome: formatSocketAddress })
   report({ source: "tcp", id, event: role, detail: peer })
   yield* Effect.addFinalizer((exit) =>

@@ -5,7 +5,9 @@ import * as Exit from "effect/Exit"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Net from "node:net"
 import type { Duplex } from "node:stream"
+import { TLSSocket } from "node:tls"
 
 const ignore = () => {}
 
@@ -40,6 +42,10 @@ export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
       : Effect.andThen(Effect.raceFirst(emitted(duplex, "finish", "close"), linger), destroy)
   })
 
+/** A socket that the system has everything of: closing it says the end to the peer, and there is nothing to wait for. */
+const isFlushedSocket = (duplex: Duplex) =>
+  duplex instanceof Net.Socket && !(duplex instanceof TLSSocket) && duplex.writableLength === 0
+
 /**
  * Closes a stream: what was written is handed to the system first, unless the scope was interrupted, which means that
  * nobody wants it any more.
@@ -47,7 +53,8 @@ export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
 export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (duplex.destroyed) return Effect.void
-    if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return Effect.sync(() => void duplex.destroy())
+    const abandoned = Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
+    if (abandoned || isFlushedSocket(duplex)) return Effect.sync(() => void duplex.destroy())
     if (!duplex.writableEnded) duplex.end()
     return destroyWhenFlushed(duplex)
   })
