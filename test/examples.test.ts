@@ -22,6 +22,24 @@ describe("examples", () => {
     assert.strictEqual(run("examples/test-network.ts"), "HELLO\n\nReset\n")
   })
 
+  it("the README's table of errors names every reason", () => {
+    const readme = readFileSync(`${root}README.md`, "utf8")
+    const rows = [...readme.matchAll(/^\| `(\w+Error)` +\|.*$/gm)]
+    assert.deepEqual(rows.map(([, name]) => name), [
+      "DialError",
+      "TcpError",
+      "SshError",
+      "GrpcError",
+      "GrpcSchemaError",
+      "TlsConfigError"
+    ])
+    for (const [row, name] of rows) {
+      const source = readFileSync(`${root}src/errors/${name}.ts`, "utf8")
+      const reasons = [...source.matchAll(/^export class (\w+)/gm)].map(([, reason]) => reason)
+      for (const reason of reasons) assert.include(row, `\`${reason}\``)
+    }
+  })
+
   it("the README shows the examples as they are", () => {
     const readme = readFileSync(`${root}README.md`, "utf8")
     const shown = [...readme.matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([\s\S]*?)```\n/g)]
