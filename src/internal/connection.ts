@@ -16,7 +16,7 @@ import {
   Unknown,
   WriteTimeout
 } from "../errors/TcpError.ts"
-import { type Decoder, MarkerReader } from "./bytes/framing.ts"
+import { type Decoder, MarkerReader, refuseSize } from "./bytes/framing.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
 
@@ -178,6 +178,8 @@ export class ConnectionCore {
   ): Effect.Effect<Buffer, TcpError> {
     const { buffer } = this
     const { marker, maxSize } = options
+    const refusal = maxSize === undefined ? undefined : refuseSize(maxSize)
+    if (refusal !== undefined) return failure(refusal)
     return this.timed(
       Effect.suspend(() => {
         const search = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
@@ -187,7 +189,10 @@ export class ConnectionCore {
             if (end !== undefined && Result.isSuccess(end) && end.success <= (maxSize ?? end.success)) {
               return Exit.succeed(buffer.take(end.success))
             }
-            if (maxSize === undefined && end !== undefined && Result.isFailure(end)) return failure(end.failure)
+            // a marker that does not come in time is no failure where maxSize says what to give instead
+            if (end !== undefined && Result.isFailure(end)) {
+              if (maxSize === undefined || end.failure._tag !== "FrameTooLarge") return failure(end.failure)
+            }
           }
           if (maxSize !== undefined && buffer.size >= maxSize) return Exit.succeed(buffer.take(maxSize))
           const unconditional = maxSize === undefined && marker === undefined
@@ -202,6 +207,8 @@ export class ConnectionCore {
   }
 
   readExactly(count: number): Effect.Effect<Buffer, TcpError> {
+    const refusal = refuseSize(count)
+    if (refusal !== undefined) return failure(refusal)
     return this.until(() => this.buffer.size >= count ? Exit.succeed(this.buffer.take(count)) : undefined)
   }
 

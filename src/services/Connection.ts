@@ -13,7 +13,7 @@
  * - There is one reader at a time: a second concurrent read fails with `ConcurrentRead`.
  * - A write is done when the stream has taken it and has room for more: a slow peer slows the writer.
  * - Every operation fails with `TcpError`. `Closed` means this side closed, `EndOfStream` that the peer ended, `Reset`
- *   that the connection broke.
+ *   that the connection broke. Sizes that are no whole numbers (`Infinity` is no limit) and empty markers are `Unknown`.
  *
  * **Gotchas**
  *

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Option, Schema, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import type { TcpError } from "../../src/errors/TcpError.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as Framing from "../../src/services/Framing.ts"
 import { reasonOf } from "../support/reason.ts"
@@ -274,6 +275,36 @@ describe("Connection.readExactly, readUntil, readLine, readFrame", () => {
       assert.strictEqual((yield* connection.takeBuffered).length, 0)
       yield* connection.write("still writes")
       assert.strictEqual(peer.sent, "still writes")
+    }))
+})
+
+describe("Connection with sizes and markers that make no sense", () => {
+  for (
+    const [name, read] of [
+      ["an empty marker", (c) => c.read({ marker: "" })],
+      ["an empty marker with a size", (c) => c.read({ marker: "", maxSize: 3 })],
+      ["reading until nothing", (c) => c.readUntil("")],
+      ["frames that end with nothing", (c) => c.readFrame(Framing.delimited(""))],
+      ["a negative number of bytes", (c) => c.readExactly(-1)],
+      ["half a byte", (c) => c.readExactly(0.5)],
+      ["no number", (c) => c.read({ maxSize: NaN })],
+      ["a negative limit", (c) => c.readLine({ maxSize: -1 })]
+    ] as ReadonlyArray<readonly [string, (c: Connection.Connection) => Effect.Effect<unknown, TcpError>]>
+  ) {
+    it.effect(`refuses ${name} and loses nothing`, () =>
+      Effect.gen(function*() {
+        const { connection, peer } = yield* open
+        peer.arrive("abc\n")
+        assert.strictEqual((yield* reasonOf(read(connection)))["_tag"], "Unknown")
+        assert.strictEqual(text(yield* connection.readExactly(4)), "abc\n")
+      }))
+  }
+
+  it.effect("takes Infinity for no limit", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      peer.arrive("abc\n")
+      assert.strictEqual(text(yield* connection.readUntil("\n", { maxSize: Infinity })), "abc")
     }))
 })
 

@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import { EndOfStream, FrameTooLarge, type TcpErrorReason } from "../../errors/TcpError.ts"
+import { EndOfStream, FrameTooLarge, type TcpErrorReason, Unknown } from "../../errors/TcpError.ts"
 import { MarkerSearch } from "./markerSearch.ts"
 import type { ReadBuffer } from "./readBuffer.ts"
 
@@ -24,22 +24,31 @@ export interface Framing<A> {
   readonly encode: (frame: A) => Result.Result<Uint8Array, TcpErrorReason>
 }
 
+/** What is wrong with a number of bytes, if anything. */
+export const refuseSize = (size: number): Unknown | undefined =>
+  size >= 0 && (Number.isInteger(size) || size === Infinity)
+    ? undefined
+    : new Unknown({ detail: `a size is a whole number of bytes, not ${size}` })
+
 /** Looks for the end of a frame across calls; `maxSize` bounds the frame without its marker. */
 export class MarkerReader {
   private readonly marker: Uint8Array
   private readonly unit: number
   private readonly maxSize: number
+  private readonly refusal: Unknown | undefined
   private search: MarkerSearch
 
   constructor(marker: Uint8Array, maxSize: number, unit = 1) {
     this.marker = marker
     this.unit = unit
     this.maxSize = maxSize
+    this.refusal = marker.length === 0 ? new Unknown({ detail: "the marker is empty" }) : refuseSize(maxSize)
     this.search = new MarkerSearch(marker, unit)
   }
 
   /** How many bytes the frame and its marker take, or `undefined` when more bytes are needed. */
   end(buffer: ReadBuffer): Step<number> {
+    if (this.refusal !== undefined) return Result.fail(this.refusal)
     const limit = this.maxSize + this.marker.length
     const end = buffer.find(this.search, limit)
     if (end === -1 ? buffer.size >= limit : end > limit) {

@@ -94,6 +94,9 @@ const loadKey = Effect.fnUntraced(function*(options: TlsOptions) {
 
 /** Reads what the options name and checks that it fits together. */
 export const resolve = Effect.fnUntraced(function*(options: TlsOptions) {
+  if (options.alpn?.some((name) => name === "" || Buffer.byteLength(name) > 255) === true) {
+    return yield* fail("alpn", "a protocol's name has 1 to 255 bytes (RFC 7301)")
+  }
   const sources = options.ca === undefined ? [] : isMany(options.ca) ? options.ca : [options.ca]
   const own = yield* Effect.forEach(sources, (source) => certificate("ca", source))
   const ca = own.length === 0 ? undefined : options.systemCa === true ? [...own, ...NodeTls.rootCertificates] : own

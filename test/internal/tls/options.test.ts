@@ -35,6 +35,12 @@ describe("resolve", () => {
         verify: true
       })
     }))
+  it.effect("refuses protocol names that TLS cannot carry", () =>
+    Effect.gen(function*() {
+      for (const name of ["", "x".repeat(256)]) {
+        assert.strictEqual((yield* complaint({ alpn: ["h2", name] })).option, "alpn")
+      }
+    }))
   it.live("takes PEM text, bytes and paths", () =>
     Effect.gen(function*() {
       const folder = yield* temporaryFolder
