@@ -23,7 +23,7 @@ import * as ConnectionDuplex from "./net/duplex.ts"
 /** Reading pauses when this much is buffered and nobody waits for more, and goes on at half of it. */
 const highWaterMark = 256 * 1024
 
-/** How a connection came to its end. */
+/** Why nothing more comes. */
 export type CloseReason =
   | { readonly _tag: "Local" }
   | { readonly _tag: "Peer" }

@@ -302,24 +302,14 @@ export const fromDuplex = Effect.fnUntraced(function*(
   const id = `tcp-${++count}`
   const core = new ConnectionCore(duplex)
   const report = yield* EventSink
-  if (report === dropEvent) {
-    yield* Effect.addFinalizer((exit) => core.closeWith(exit))
-    return new Impl(id, core)
-  }
-  const peer = Option.match(addressOf(duplex, "remote"), { onNone: () => "a stream", onSome: formatSocketAddress })
-  report({ source: "tcp", id, event: role, detail: peer })
-  yield* Effect.addFinalizer((exit) =>
-    Effect.andThen(
-      core.closeWith(exit),
-      Effect.sync(() =>
-        report({
-          source: "tcp",
-          id,
-          event: "closed",
-          detail: `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`
-        })
-      )
+  if (report !== dropEvent) {
+    const tell = (event: string, detail: string) => report({ source: "tcp", id, event, detail })
+    tell(role, Option.match(addressOf(duplex, "remote"), { onNone: () => "a stream", onSome: formatSocketAddress }))
+    // before the finalizer that closes, so that it runs after it and counts everything
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`))
     )
-  )
+  }
+  yield* Effect.addFinalizer((exit) => core.closeWith(exit))
   return new Impl(id, core)
 })

@@ -41,7 +41,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { DialError } from "../errors/DialError.ts"
 import * as NetDial from "../internal/net/dial.ts"
 import * as Hop from "../internal/net/hop.ts"
 
@@ -166,11 +165,3 @@ export const layerThrough = <E = never, R = never>(
       return Dialer.of(through(below, yield* hop))
     })
   ))
-
-/**
- * The error of every dial.
- *
- * @category errors
- * @since 0.1.0
- */
-export type { DialError }

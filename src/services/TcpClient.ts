@@ -29,7 +29,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { DialError } from "../errors/DialError.ts"
@@ -38,7 +37,7 @@ import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { decode, encode } from "../internal/bytes/text.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
-import type { ProxySettings } from "../internal/proxy/settings.ts"
+import type { ProxyInput } from "../internal/proxy/settings.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
 import { resolve, type TlsOptions } from "../internal/tls/options.ts"
 import * as Connection from "./Connection.ts"
@@ -56,7 +55,7 @@ export interface ConnectOptions {
   /** TLS to the target, in addition to what the layer's Dialer does. `true` is TLS with the defaults. Default none. */
   readonly tls?: TlsOptions | true | undefined
   /** A proxy to go through, in addition to what the layer's Dialer does. Default none. */
-  readonly proxy?: string | Redacted.Redacted | ProxySettings | undefined
+  readonly proxy?: ProxyInput | undefined
 }
 
 /**

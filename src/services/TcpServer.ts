@@ -66,7 +66,7 @@ import * as Listener from "./Listener.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** The port to listen on; 0 lets the system choose, see `address`. Required unless `path` is given. */
+  /** The port to listen on. Default 0: the system chooses one, see `address`. */
   readonly port?: number | undefined
   /** The name or address to listen on. Default `"127.0.0.1"`: only this machine. `"0.0.0.0"` or `"::"` is everywhere. */
   readonly host?: string | undefined

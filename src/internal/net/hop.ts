@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason } from "../../errors/DialError.ts"
-import { EventSink } from "../events.ts"
+import { dropEvent, EventSink } from "../events.ts"
 import { scopedUnlessFailed } from "./duplex.ts"
 import * as Target from "./target.ts"
 
@@ -50,6 +50,7 @@ export const reported = <A, R>(
   hop: string
 ): Effect.Effect<A, DialError, R> =>
   Effect.flatMap(EventSink, (report) => {
+    if (report === dropEvent) return dial
     const id = Target.format(target)
     return dial.pipe(
       Effect.tap(() => Effect.sync(() => report({ source: "dial", id, event: "dialed", detail: hop }))),

@@ -56,7 +56,7 @@ const keepAliveCount = 3
 
 let cryptoReported = false
 
-/** ssh2 falls back to JavaScript without a word when its native part was not built; the same, at a third of the speed. */
+/** ssh2 falls back to JavaScript without a word when its native part was not built; the same, and slower. */
 const reportCrypto = Effect.suspend(() => {
   if (cryptoReported) return Effect.void
   cryptoReported = true

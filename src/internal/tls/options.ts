@@ -12,7 +12,7 @@ export type PemSource = string | Uint8Array
 export interface TlsOptions {
   /** Certificate authorities to trust, each as PEM text, bytes or a path. Default: those that Node ships. */
   readonly ca?: PemSource | ReadonlyArray<PemSource> | undefined
-  /** Trust Node's or the system's certificate authorities as well as `ca`. Default false. */
+  /** Trust the certificate authorities that Node ships beside those of `ca`. Without `ca` they are trusted. Default false. */
   readonly systemCa?: boolean | undefined
   /** Our own certificate, with its chain. Required for servers; for clients it is the client certificate (mTLS). */
   readonly cert?: PemSource | undefined
