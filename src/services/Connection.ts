@@ -184,20 +184,25 @@ const endsQuietly = <A>(stream: Stream.Stream<A, TcpError>): Stream.Stream<A, Tc
 class Impl implements Connection {
   readonly id: string
   private readonly core: ConnectionCore
+  private readonly options: FromDuplexOptions
 
-  constructor(id: string, core: ConnectionCore) {
+  constructor(id: string, core: ConnectionCore, options: FromDuplexOptions) {
     this.id = id
     this.core = core
+    this.options = options
     this.readBatch = core.readPieces
     this.closeWrite = core.closeWrite
     this.closed = core.closed
   }
 
   get localAddress() {
-    return addressOf(this.core.duplex, "local")
+    return Option.orElse(Option.fromUndefinedOr(this.options.localAddress), () => addressOf(this.core.duplex, "local"))
   }
   get remoteAddress() {
-    return addressOf(this.core.duplex, "remote")
+    return Option.orElse(
+      Option.fromUndefinedOr(this.options.remoteAddress),
+      () => addressOf(this.core.duplex, "remote")
+    )
   }
   get tls() {
     return Option.fromUndefinedOr(tlsInfo(this.core.duplex))
@@ -289,27 +294,47 @@ class Impl implements Connection {
 let count = 0
 
 /**
- * A connection over a stream that a `Dialer` or a `Listener` gave, whose scope closes it. `role` says in the log whether
- * we dialled or accepted.
+ * What is known about a stream that a connection is made of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FromDuplexOptions {
+  /** Whether we dialled or accepted: the log says so, and `upgradeTls` is the client's or the server's side. Default `"dialed"`. */
+  readonly role?: "dialed" | "accepted" | undefined
+  /** The host that was dialled: the name that `upgradeTls` asks for and verifies. Default: none is known. */
+  readonly host?: string | undefined
+  /** The peer's address, where the stream's own is that of somebody between. Default: the stream's. */
+  readonly remoteAddress?: SocketAddress | undefined
+  /** The address that the peer connected to, where the stream's own is not. Default: the stream's. */
+  readonly localAddress?: SocketAddress | undefined
+}
+
+/**
+ * A connection over a stream that a `Dialer` or a `Listener` gave, whose scope closes it.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const fromDuplex = Effect.fnUntraced(function*(
   duplex: Duplex,
-  role: "dialed" | "accepted" = "dialed"
+  options: FromDuplexOptions = {}
 ): Effect.fn.Return<Connection, never, Scope.Scope> {
   const id = `tcp-${++count}`
   const core = new ConnectionCore(duplex)
+  const connection = new Impl(id, core, options)
   const report = yield* EventSink
   if (report !== dropEvent) {
     const tell = (event: string, detail: string) => report({ source: "tcp", id, event, detail })
-    tell(role, Option.match(addressOf(duplex, "remote"), { onNone: () => "a stream", onSome: formatSocketAddress }))
+    tell(
+      options.role ?? "dialed",
+      Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress })
+    )
     // before the finalizer that closes, so that it runs after it and counts everything
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`))
     )
   }
   yield* Effect.addFinalizer((exit) => core.closeWith(exit))
-  return new Impl(id, core)
+  return connection
 })

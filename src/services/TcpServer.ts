@@ -51,11 +51,11 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
 import { TcpError } from "../errors/TcpError.ts"
-import { TlsConfigError } from "../errors/TlsConfigError.ts"
+import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { closed } from "../internal/net/duplex.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import { server as tlsServer } from "../internal/tls/handshake.ts"
-import { resolve, type ResolvedTls, type TlsOptions } from "../internal/tls/options.ts"
+import { type ResolvedTls, resolveServer, type TlsOptions } from "../internal/tls/options.ts"
 import * as Connection from "./Connection.ts"
 import * as Listener from "./Listener.ts"
 
@@ -107,15 +107,6 @@ export class TcpServer extends Context.Service<TcpServer, {
 /** How long a client may take for its TLS handshake. */
 const handshakeTimeout = "10 seconds"
 
-const resolveServerTls = Effect.fnUntraced(function*(options: TlsOptions | undefined) {
-  if (options === undefined) return undefined
-  const tls = yield* resolve(options)
-  if (tls.pem.cert === undefined) {
-    return yield* new TlsConfigError({ option: "cert", detail: "a server needs a certificate and its key" })
-  }
-  return tls
-})
-
 const encrypt = (
   duplex: Duplex,
   tls: ResolvedTls
@@ -135,7 +126,7 @@ const logFailure = (cause: Cause.Cause<unknown>) =>
     : Effect.logWarning("a connection's handler failed", cause)
 
 const make = Effect.fnUntraced(function*(options: Options) {
-  const tls = yield* resolveServerTls(options.tls)
+  const tls = options.tls === undefined ? undefined : yield* resolveServer(options.tls)
   const listener = yield* Listener.Listener
   const drainTimeout = options.drainTimeout ?? "10 seconds"
   const address: DialTarget = options.path === undefined
@@ -170,7 +161,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const open = Effect.fnUntraced(function*(duplex: Duplex) {
     const stream = tls === undefined ? Option.some(duplex) : yield* encrypt(duplex, tls)
     if (Option.isNone(stream)) return undefined
-    return { connection: yield* Connection.fromDuplex(stream.value, "accepted"), stream: stream.value }
+    return { connection: yield* Connection.fromDuplex(stream.value, { role: "accepted" }), stream: stream.value }
   })
 
   const serve: TcpServer["Service"]["serve"] = Effect.fn("TcpServer.serve")(function*(handler) {

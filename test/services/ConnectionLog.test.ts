@@ -61,7 +61,7 @@ describe("ConnectionLog.layer", () => {
     Effect.gen(function*() {
       const { accept, address } = yield* (yield* Listener.Listener).bind({ host: "db", port: 0 })
       yield* Connection.fromDuplex(yield* (yield* Dialer.Dialer).dial(address))
-      yield* Connection.fromDuplex(yield* accept, "accepted")
+      yield* Connection.fromDuplex(yield* accept, { role: "accepted" })
       assert.deepStrictEqual((yield* events).map(({ event, source }) => `${source} ${event}`), [
         "dial dialed",
         "tcp dialed",

@@ -11,46 +11,15 @@ import {
   ConnectTimeout,
   DialError,
   type DialErrorReason,
-  NameNotFound,
-  Refused,
-  Unknown,
-  Unreachable
+  NameNotFound
 } from "../../errors/DialError.ts"
-import { close, guardErrors } from "./duplex.ts"
+import { type Address, connect, type SocketOptions } from "./connect.ts"
+import { close } from "./duplex.ts"
 import * as Target from "./target.ts"
 
-export interface DirectOptions {
+export interface DirectOptions extends SocketOptions {
   readonly connectTimeout: Duration.Duration
-  readonly noDelay: boolean
-  readonly keepAlive: Duration.Duration | undefined
   readonly attemptDelay: Duration.Duration
-}
-
-export type Address = { readonly host: string; readonly port: number } | { readonly path: string }
-
-const show = (address: Address) =>
-  "path" in address
-    ? address.path
-    : address.host.includes(":")
-    ? `[${address.host}]:${address.port}`
-    : `${address.host}:${address.port}`
-
-const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReason => {
-  switch (cause.code) {
-    case "ECONNREFUSED":
-    case "ENOENT":
-    case "ECONNRESET":
-      return new Refused({ address, cause })
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-    case "EACCES":
-    case "EPERM":
-    case "EADDRNOTAVAIL":
-    case "ETIMEDOUT":
-      return new Unreachable({ address, code: cause.code, cause })
-    default:
-      return new Unknown({ detail: cause.message, cause })
-  }
 }
 
 const resolve = (name: string, port: number) =>
@@ -71,29 +40,6 @@ const interleave = (found: ReadonlyArray<Dns.LookupAddress>): ReadonlyArray<Dns.
     .concat(second.slice(first.length))
 }
 
-const attempt = (address: Address, options: DirectOptions, opened?: Set<Net.Socket>) =>
-  Effect.callback<Net.Socket, DialErrorReason>((resume) => {
-    const socket = guardErrors(Net.connect({
-      ...address,
-      allowHalfOpen: true,
-      noDelay: options.noDelay,
-      ...(options.keepAlive === undefined
-        ? {}
-        : { keepAlive: true, keepAliveInitialDelay: Duration.toMillis(options.keepAlive) })
-    }))
-    opened?.add(socket)
-    const onConnect = () => {
-      socket.off("error", onError)
-      resume(Effect.succeed(socket))
-    }
-    const onError = (cause: Error) => {
-      socket.off("connect", onConnect)
-      resume(Effect.fail(reasonOf(cause, show(address))))
-    }
-    socket.once("connect", onConnect).once("error", onError)
-    return Effect.sync(() => void socket.destroy())
-  })
-
 /**
  * RFC 8305, section 5: each attempt starts when the one before it has failed, or after a delay while that one goes on.
  * The first connection wins; the others are closed.
@@ -109,7 +55,7 @@ export const race = Effect.fnUntraced(function*(addresses: ReadonlyArray<Address
     const turn = before === undefined
       ? Effect.void
       : Effect.raceFirst(Deferred.await(before), Effect.sleep(Duration.times(options.attemptDelay, index)))
-    return Effect.tapError(Effect.andThen(turn, attempt(address, options, opened)), (reason) => {
+    return Effect.tapError(Effect.andThen(turn, connect(address, options, opened)), (reason) => {
       failures.push(reason)
       return Deferred.succeed(failed, undefined)
     })
@@ -124,14 +70,14 @@ export const race = Effect.fnUntraced(function*(addresses: ReadonlyArray<Address
   )
 })
 
-const connect = Effect.fnUntraced(function*(target: Target.Target, options: DirectOptions) {
-  if (!isHostPort(target)) return yield* attempt({ path: target.path }, options)
+const toTarget = Effect.fnUntraced(function*(target: Target.Target, options: DirectOptions) {
+  if (!isHostPort(target)) return yield* connect({ path: target.path }, options)
   const host = formatHost(target.host)
   if (NetAddress.isIpAddress(target.host) || Net.isIP(host) !== 0) {
-    return yield* attempt({ host, port: target.port }, options)
+    return yield* connect({ host, port: target.port }, options)
   }
   const addresses = yield* resolve(host, target.port)
-  return yield* addresses.length === 1 ? attempt(addresses[0]!, options) : race(addresses, options)
+  return yield* addresses.length === 1 ? connect(addresses[0]!, options) : race(addresses, options)
 })
 
 /** Dials with the operating system's own network. */
@@ -140,7 +86,7 @@ export const dial = (
   options: DirectOptions
 ): Effect.Effect<Duplex, DialError, Scope.Scope> =>
   Effect.acquireRelease(
-    connect(target, options).pipe(
+    toTarget(target, options).pipe(
       Effect.timeoutOrElse({
         duration: options.connectTimeout,
         orElse: () => Effect.fail(new ConnectTimeout({ after: options.connectTimeout, phase: "the connection" }))

@@ -126,3 +126,10 @@ export const resolve = Effect.fnUntraced(function*(options: TlsOptions) {
     verify: options.insecureSkipVerify !== true
   } satisfies ResolvedTls
 })
+
+/** The same for a server, which needs a certificate. */
+export const resolveServer = Effect.fnUntraced(function*(options: TlsOptions) {
+  const tls = yield* resolve(options)
+  if (tls.pem.cert === undefined) return yield* fail("cert", "a server needs a certificate and its key")
+  return tls
+})

@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { TestClock } from "effect/testing"
 import type * as Net from "node:net"
+import type { Address } from "../../../src/internal/net/connect.ts"
 import * as NetDial from "../../../src/internal/net/dial.ts"
 import { leavesNothing } from "../../support/leaks.ts"
 import { turn } from "../../support/scripted.ts"
@@ -17,7 +18,7 @@ const options: NetDial.DirectOptions = {
   attemptDelay: Duration.millis(250)
 }
 
-const at = (port: number): NetDial.Address => ({ host: "127.0.0.1", port })
+const at = (port: number): Address => ({ host: "127.0.0.1", port })
 
 const race = (ports: ReadonlyArray<number>) => NetDial.race(ports.map(at), options)
 
