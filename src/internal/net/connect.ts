@@ -1,7 +1,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import { type DialErrorReason, Refused, Unknown, Unreachable } from "../../errors/DialError.ts"
+import * as DirectReads from "./directReads.ts"
 import { guardErrors } from "./duplex.ts"
 
 /** What the system is told about a connection that it opens. */
@@ -40,7 +41,7 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReaso
 /** Opens a connection to one address; `opened` is told of the socket before it is connected. */
 export const connect = (address: Address, options: SocketOptions, opened?: Set<Net.Socket>) =>
   Effect.callback<Net.Socket, DialErrorReason>((resume) => {
-    const socket = guardErrors(Net.connect({
+    const socket = guardErrors(DirectReads.open({
       ...address,
       allowHalfOpen: true,
       noDelay: options.noDelay,

@@ -1,0 +1,70 @@
+import * as Net from "node:net"
+import type { Duplex } from "node:stream"
+
+/**
+ * Takes what a socket has read and says whether to go on reading. `lent` bytes are in memory that the next read of any
+ * socket overwrites.
+ */
+export type ReadSink = (bytes: Buffer, lent: boolean) => boolean
+
+const size = 64 * 1024
+
+/**
+ * All sockets read into this memory: Node hands over each read before it begins another. Not so on Windows, where a read
+ * is given its memory before there is anything to read.
+ */
+const shared = Buffer.allocUnsafeSlow(size)
+
+const shareable = process.platform !== "win32"
+
+/** A copy that is worth keeping: small ones come from a pool. */
+export const copyOf = (bytes: Buffer): Buffer => {
+  const copy = Buffer.allocUnsafe(bytes.length)
+  bytes.copy(copy)
+  return copy
+}
+
+/**
+ * Reading a socket without going through its stream. Node's own way gives each read 64 KiB of memory and an event; with
+ * `onread` the memory is ours. Small reads share one buffer and are copied out of it. A socket that fills the buffer is
+ * in the middle of something large: it gets a buffer for each read and nothing is copied.
+ *
+ * Without a sink it behaves as any other socket: the bytes go into its stream.
+ */
+export class DirectReads {
+  sink: ReadSink | undefined
+  /** Whether the sink keeps what it is given, so that memory of its own is worth having. */
+  keeps = true
+  private buffer = shared
+
+  /** For `onread`: what to read into from now on. */
+  readonly nextBuffer = (): Buffer => this.buffer
+
+  /** For `onread`: the first `count` bytes of the buffer have been read. Says whether to go on reading. */
+  deliver(socket: Net.Socket, count: number): boolean {
+    const lent = this.buffer === shared
+    const bytes = this.buffer.subarray(0, count)
+    this.buffer = count === size && this.keeps ? Buffer.allocUnsafeSlow(size) : shared
+    // little in a large buffer of its own would hold all of it
+    const given = lent || count > size / 2 ? bytes : copyOf(bytes)
+    if (this.sink !== undefined) return this.sink(given, lent)
+    return socket.push(lent ? copyOf(given) : given)
+  }
+}
+
+const known = new WeakMap<Duplex, DirectReads>()
+
+/** How to read a stream directly, when it is a socket that we opened. */
+export const directReads = (duplex: Duplex): DirectReads | undefined => known.get(duplex)
+
+/** Opens a socket that can be read directly. */
+export const open = (options: Net.NetConnectOpts): Net.Socket => {
+  if (!shareable) return Net.connect(options)
+  const reads = new DirectReads()
+  const socket: Net.Socket = Net.connect({
+    ...options,
+    onread: { buffer: reads.nextBuffer, callback: (count) => reads.deliver(socket, count) }
+  })
+  known.set(socket, reads)
+  return socket
+}
