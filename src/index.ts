@@ -43,6 +43,9 @@ export * as Listener from "./services/Listener.ts"
 /** SOCKS and HTTP proxies as Dialer layers. */
 export * as Proxy from "./layers/Proxy.ts"
 
+/** The PROXY protocol: telling a server who the client behind a relay is. */
+export * as ProxyProtocol from "./layers/ProxyProtocol.ts"
+
 /** SSH connections over any Dialer. */
 export * as Ssh from "./services/Ssh.ts"
 
