@@ -1,0 +1,86 @@
+/**
+ * Measures Hawser against what it is built on and what people use instead: `npm run bench -- --help`.
+ *
+ * How it works, what is measured and what came of it is in `README.md`.
+ */
+import { writeFileSync } from "node:fs"
+import { parseArgs } from "node:util"
+import type { Suite } from "./harness/benchmark.ts"
+import { chooseCores } from "./harness/cores.ts"
+import { measure, type Plan } from "./harness/measure.ts"
+import { heading, type Result, resultsOf, table } from "./harness/report.ts"
+import tcp from "./tcp/index.ts"
+
+const groups: Readonly<Record<string, ReadonlyArray<Suite>>> = { tcp }
+
+const help = `node bench/run.ts [options]
+
+  --only GROUP    ${Object.keys(groups).join(", ")}; may be repeated (default: all)
+  --name NAME     only benchmarks whose name contains this; may be repeated
+  --rounds N      how many rounds (default 10)
+  --time MS       how long each contender works in each round (default 500)
+  --quick         5 rounds of 150 ms: a first impression
+  --json FILE     write [{ group, name, contender, baseline, ratio, rounds, ratios }]; a ratio above 1: the contender is faster
+  --list          only say what there is
+`
+
+const { values } = parseArgs({
+  options: {
+    only: { type: "string", multiple: true },
+    name: { type: "string", multiple: true },
+    rounds: { type: "string" },
+    time: { type: "string" },
+    quick: { type: "boolean", default: false },
+    json: { type: "string" },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const unknown = values.only?.filter((group) => !(group in groups)) ?? []
+const chosen = Object.entries(groups)
+  .filter(([group]) => values.only === undefined || values.only.includes(group))
+  .flatMap(([group, suites]) =>
+    suites.flatMap((suite) => suite.benchmarks.map((benchmark) => ({ group, suite, benchmark })))
+  )
+  .filter(({ benchmark }) => values.name === undefined || values.name.some((name) => benchmark.name.includes(name)))
+
+const run = async () => {
+  const cores = chooseCores()
+  const plan: Plan = {
+    rounds: Number(values.rounds ?? (values.quick ? 5 : 10)),
+    milliseconds: Number(values.time ?? (values.quick ? 150 : 500)),
+    cores: typeof cores === "string" ? undefined : cores
+  }
+  console.log(`node ${process.version}, ${plan.rounds} rounds of ${plan.milliseconds} ms`)
+  console.log(
+    typeof cores === "string"
+      ? `not pinned to processors: ${cores}`
+      : `measured processes on processor ${cores.measured}, their peers on ${cores.peer}`
+  )
+  console.log(`\n${heading}`)
+  const results: Array<Result> = []
+  for (const { benchmark, group, suite } of chosen) {
+    try {
+      const samples = await measure(suite, benchmark, plan)
+      const found = resultsOf(group, benchmark, samples)
+      results.push(...found)
+      for (const line of table(benchmark, found, samples)) console.log(line)
+    } catch (cause) {
+      process.exitCode = 1
+      console.log(`${benchmark.name}: ${cause instanceof Error ? cause.message : String(cause)}`)
+    }
+  }
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, undefined, 2)}\n`)
+}
+
+if (values.help) {
+  console.log(help)
+} else if (unknown.length > 0 || chosen.length === 0) {
+  console.error(unknown.length > 0 ? `no group ${unknown.join(", ")}\n\n${help}` : "no benchmark has such a name")
+  process.exitCode = 2
+} else if (values.list) {
+  for (const { benchmark, group } of chosen) console.log(`${group}: ${benchmark.name}`)
+} else {
+  await run()
+}
