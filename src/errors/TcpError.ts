@@ -153,6 +153,26 @@ export class ConcurrentRead extends Schema.TaggedError<ConcurrentRead>("hawser/T
 }
 
 /**
+ * `received` bytes had arrived before the connection was to be upgraded to TLS and nobody has read them. Somebody on the
+ * path may have put them there (STARTTLS injection, CVE-2011-0411), so they are neither kept nor taken for encrypted ones.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class PlaintextBuffered extends Schema.TaggedError<PlaintextBuffered>("hawser/TcpError/PlaintextBuffered")(
+  "PlaintextBuffered",
+  { received: Schema.Int }
+) {
+  /** Whether the same operation could succeed later. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `${this.received} unread bytes arrived before the upgrade to TLS, which could be an injection`
+  }
+}
+
+/**
  * Another program, or another listener of this one, has the address.
  *
  * @category reasons
@@ -187,6 +207,26 @@ export class PermissionDenied extends Schema.TaggedError<PermissionDenied>("haws
   }
   override get message(): string {
     return `the system does not permit listening on ${this.address}`
+  }
+}
+
+/**
+ * No connection of the server's mailbox has this id: there never was one, or it was closed and everything it had sent was
+ * read.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnknownConnection extends Schema.TaggedError<UnknownConnection>("hawser/TcpError/UnknownConnection")(
+  "UnknownConnection",
+  { id: Schema.String }
+) {
+  /** Whether the same operation could succeed later. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the server has no connection ${this.id}`
   }
 }
 
@@ -242,8 +282,10 @@ export const TcpErrorReason = Schema.Union([
   Reset,
   Closed,
   ConcurrentRead,
+  PlaintextBuffered,
   AddressInUse,
   PermissionDenied,
+  UnknownConnection,
   Encoding,
   Unknown
 ])

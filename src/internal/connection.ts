@@ -13,11 +13,11 @@ import {
   Reset,
   TcpError,
   type TcpErrorReason,
-  Unknown,
-  WriteTimeout
+  Unknown
 } from "../errors/TcpError.ts"
-import { type Decoder, MarkerReader, refuseSize } from "./bytes/framing.ts"
+import { type Decoder, MarkerReader, refuseSize, type Step } from "./bytes/framing.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
+import { copyOf, type DirectReads, directReads } from "./net/directReads.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
 
 /** Reading pauses when this much is buffered and nobody waits for more, and goes on at half of it. */
@@ -29,11 +29,14 @@ export type CloseReason =
   | { readonly _tag: "Peer" }
   | { readonly _tag: "Broken"; readonly error: TcpError }
 
+/** Takes what a read wants out of the buffer, or `undefined` when there is too little. */
 type Attempt<A> = () => Exit.Exit<A, TcpError> | undefined
 
+/** Who waits for more bytes; `wake` is called when `need` of them are there, and when nothing more comes. */
 interface Waiter {
   readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly resume: () => void
+  readonly need: number
+  readonly wake: () => void
 }
 
 const failure = (reason: TcpErrorReason) => Exit.fail(new TcpError({ reason }))
@@ -56,48 +59,61 @@ export class ConnectionCore {
   bytesRead = 0
   bytesWritten = 0
   private flowing: "not yet" | "yes" | "paused" = "not yet"
+  private direct: DirectReads | undefined
   private ended: boolean
   private broken: TcpErrorReason | undefined
   private readable = true
   private local = false
+  private detached = false
   private waiter: Waiter | undefined
-  private readonly drains = new Set<() => void>()
-  private readonly closers = new Set<(reason: CloseReason) => void>()
+  private consumer: ((bytes: Uint8Array) => void) | undefined
+  private drains: Set<() => void> | undefined
+  private closers: Set<(reason: CloseReason) => void> | undefined
 
   constructor(duplex: Duplex) {
     this.duplex = ConnectionDuplex.guardErrors(duplex)
     // a peer that ended together with a proxy's answer has said so before we listen
     this.ended = duplex.readableEnded
-    duplex
-      .on("end", () => {
-        this.ended = true
-        this.wake()
-        this.tellClosed()
-      })
-      .on("error", (cause) => {
-        this.broken ??= reasonOf(cause)
-        this.salvage()
-        this.wake()
-      })
-      .on("drain", () => this.wakeWriters())
-      .on("close", () => {
-        this.wake()
-        this.wakeWriters()
-        this.tellClosed()
-      })
+    duplex.on("end", this.onEnd).on("error", this.onError).on("drain", this.wakeWriters).on("close", this.onClose)
+  }
+
+  private readonly onEnd = (): void => {
+    this.ended = true
+    this.wake()
+    this.tellClosed()
+  }
+
+  private readonly onError = (cause: Error): void => {
+    this.broken ??= reasonOf(cause)
+    this.salvage()
+    this.wake()
+  }
+
+  private readonly onClose = (): void => {
+    this.wake()
+    this.wakeWriters()
+    this.tellClosed()
   }
 
   // ---- reading
 
-  private readonly onData = (piece: Buffer): void => {
-    if (!this.readable) return
-    this.bytesRead += piece.length
-    this.buffer.push(piece)
-    this.wake()
-    if (this.waiter === undefined && this.buffer.size >= highWaterMark && this.flowing === "yes") {
-      this.flowing = "paused"
-      this.duplex.pause()
+  /** Takes what has arrived and says whether to go on reading. `lent` bytes have to be copied to be kept. */
+  private readonly receive = (bytes: Buffer, lent: boolean): boolean => {
+    if (!this.readable) return true
+    this.bytesRead += bytes.length
+    if (this.consumer !== undefined) {
+      this.consumer(bytes)
+      return true
     }
+    this.buffer.push(lent ? copyOf(bytes) : bytes)
+    if (this.waiter !== undefined && this.buffer.size >= this.waiter.need) this.wake()
+    if (this.buffer.size < highWaterMark || this.flowing !== "yes" || this.isAwaited()) return true
+    this.flowing = "paused"
+    return false
+  }
+
+  private readonly onData = (piece: Buffer): void => {
+    if (!this.receive(piece, false)) this.duplex.pause()
   }
 
   /** A stream that breaks while it is paused still holds what had arrived before, but emits it no more. */
@@ -105,25 +121,43 @@ export class ConnectionCore {
     while (this.duplex.readableLength > 0) {
       const piece: unknown = this.duplex.read()
       if (!Buffer.isBuffer(piece)) return
-      this.onData(piece)
+      this.receive(piece, false)
     }
+  }
+
+  /** Begins to take what arrives: a socket's reads themselves, or what another stream emits. */
+  private attach(): void {
+    this.flowing = "paused"
+    this.direct = directReads(this.duplex)
+    if (this.direct === undefined) {
+      this.duplex.on("data", this.onData)
+      return
+    }
+    this.salvage()
+    this.direct.sink = this.receive
   }
 
   private flow(): void {
     if (this.flowing === "yes") return
-    if (this.flowing === "not yet") this.duplex.on("data", this.onData)
+    if (this.flowing === "not yet") this.attach()
     this.flowing = "yes"
-    this.duplex.resume()
+    if (this.direct === undefined) this.duplex.resume()
+    else this.duplex.read(0)
+  }
+
+  /** Whether somebody waits for more, and not only did until it was interrupted. */
+  private isAwaited(): boolean {
+    return this.waiter !== undefined && this.waiter.fiber.pollUnsafe() === undefined
   }
 
   private wake(): void {
     const waiter = this.waiter
     this.waiter = undefined
-    waiter?.resume()
+    waiter?.wake()
   }
 
   /** Why nothing more will arrive, or `undefined` while something may. */
-  private endOfInput(): TcpErrorReason | undefined {
+  endOfInput(): TcpErrorReason | undefined {
     if (!this.readable || (this.local && this.duplex.destroyed)) return new Closed()
     if (this.broken !== undefined) return this.broken
     return this.ended || this.duplex.destroyed ? new EndOfStream({ received: this.buffer.size }) : undefined
@@ -131,26 +165,51 @@ export class ConnectionCore {
 
   /** Whether another fiber is waiting in a read. One that was interrupted, or that reads again, is not. */
   private busy(fiber: Fiber.Fiber<unknown, unknown>): boolean {
-    return this.waiter !== undefined && this.waiter.fiber !== fiber && this.waiter.fiber.pollUnsafe() === undefined
+    return this.isAwaited() && this.waiter?.fiber !== fiber
   }
 
-  /** Runs `attempt` until it gives something, each time more has arrived. */
-  private until<A>(attempt: Attempt<A>): Effect.Effect<A, TcpError> {
-    const read: Effect.Effect<A, TcpError> = Effect.withFiber((fiber) => {
-      if (this.busy(fiber)) return failure(new ConcurrentRead())
-      const exit = attempt()
-      if (exit !== undefined) {
-        if (this.flowing === "paused" && this.buffer.size < highWaterMark / 2) this.flow()
-        return exit
-      }
-      const end = this.endOfInput()
-      if (end !== undefined) return failure(end)
-      this.flow()
-      return Effect.callback((resume) => {
-        this.waiter = { fiber, resume: () => resume(read) }
-      })
-    })
-    return read
+  /** Calls `wake` once when `need` bytes are there or nothing more comes. */
+  waitFor(fiber: Fiber.Fiber<unknown, unknown>, need: number, wake: () => void): void {
+    this.flow()
+    this.waiter = { fiber, need, wake }
+  }
+
+  /** Forgets who waits. */
+  stopWaiting(fiber: Fiber.Fiber<unknown, unknown>): void {
+    if (this.waiter?.fiber === fiber) this.waiter = undefined
+  }
+
+  /** Lets the stream go on when enough of what it had given was taken. */
+  relieve(): void {
+    if (this.flowing === "paused" && this.buffer.size < highWaterMark / 2) this.flow()
+  }
+
+  private attempt<A>(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    attempt: Attempt<A>,
+    need: number
+  ): Effect.Effect<A, TcpError> {
+    const exit = attempt()
+    if (exit !== undefined) {
+      if (this.flowing === "paused") this.relieve()
+      return exit
+    }
+    const end = this.endOfInput()
+    if (end !== undefined) return failure(end)
+    return Effect.callback((resume) =>
+      this.waitFor(fiber, need, () => resume(Effect.suspend(() => this.attempt(fiber, attempt, need))))
+    )
+  }
+
+  /** Says no to a second reader, and begins to read otherwise. */
+  begin(fiber: Fiber.Fiber<unknown, unknown>): Exit.Exit<never, TcpError> | undefined {
+    if (this.flowing === "not yet") this.attach()
+    return this.busy(fiber) ? failure(new ConcurrentRead()) : undefined
+  }
+
+  /** Runs the attempt that `make` makes until it gives something, each time `need` bytes are there. */
+  private until<A>(make: () => Attempt<A>, need = 0): Effect.Effect<A, TcpError> {
+    return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, make(), need))
   }
 
   private timed<A>(effect: Effect.Effect<A, TcpError>, timeout: Duration.Input | undefined) {
@@ -162,11 +221,15 @@ export class ConnectionCore {
     })
   }
 
-  /** Everything that is there, at least one piece. */
-  readonly readPieces: Effect.Effect<[Buffer, ...Array<Buffer>], TcpError> = this.until(() => {
+  private readonly takePieces: Attempt<[Buffer, ...Array<Buffer>]> = () => {
     const pieces = this.buffer.takePieces()
     return Arr.isArrayNonEmpty(pieces) ? Exit.succeed(pieces) : undefined
-  })
+  }
+
+  /** Everything that is there, at least one piece. */
+  get readPieces(): Effect.Effect<[Buffer, ...Array<Buffer>], TcpError> {
+    return this.until(() => this.takePieces)
+  }
 
   read(
     options: {
@@ -181,9 +244,9 @@ export class ConnectionCore {
     const refusal = maxSize === undefined ? undefined : refuseSize(maxSize)
     if (refusal !== undefined) return failure(refusal)
     return this.timed(
-      Effect.suspend(() => {
+      this.until(() => {
         const search = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
-        return this.until(() => {
+        return () => {
           if (search !== undefined) {
             const end = search.end(buffer)
             if (end !== undefined && Result.isSuccess(end) && end.success <= (maxSize ?? end.success)) {
@@ -200,7 +263,7 @@ export class ConnectionCore {
           return buffer.size > 0 && (unconditional || this.endOfInput()?._tag === "EndOfStream")
             ? Exit.succeed(buffer.take(buffer.size))
             : undefined
-        })
+        }
       }),
       options.timeout
     )
@@ -209,30 +272,41 @@ export class ConnectionCore {
   readExactly(count: number): Effect.Effect<Buffer, TcpError> {
     const refusal = refuseSize(count)
     if (refusal !== undefined) return failure(refusal)
-    return this.until(() => this.buffer.size >= count ? Exit.succeed(this.buffer.take(count)) : undefined)
+    const take: Attempt<Buffer> = () => this.buffer.size >= count ? Exit.succeed(this.buffer.take(count)) : undefined
+    return this.until(() => take, count)
   }
 
-  /** The bytes up to a marker, without the last `drop` of them. */
-  readMarked(reader: MarkerReader, drop: number): Effect.Effect<Buffer, TcpError> {
+  /** The bytes up to a marker, with it or without. */
+  readUntil(marker: Uint8Array, maxSize: number, includeMarker: boolean): Effect.Effect<Buffer, TcpError> {
     return this.until(() => {
-      const end = reader.end(this.buffer)
-      if (end === undefined) return undefined
-      if (Result.isFailure(end)) return failure(end.failure)
-      return Exit.succeed(this.buffer.take(end.success).subarray(0, end.success - drop))
+      const reader = new MarkerReader(marker, maxSize)
+      return () => {
+        const end = reader.end(this.buffer)
+        if (end === undefined) return undefined
+        if (Result.isFailure(end)) return failure(end.failure)
+        const taken = this.buffer.take(end.success)
+        return Exit.succeed(includeMarker ? taken : taken.subarray(0, end.success - marker.length))
+      }
     })
+  }
+
+  /** The next frame out of the buffer: one that is whole, or the last one when the peer has ended. */
+  takeFrame<A>(decoder: Decoder<A>): Step<A> {
+    return decoder.next(this.buffer)
+      ?? (this.buffer.size > 0 && this.endOfInput()?._tag === "EndOfStream" ? decoder.last(this.buffer) : undefined)
   }
 
   /** One frame. */
   readFrame<A>(decoder: Decoder<A>): Effect.Effect<A, TcpError> {
-    return this.until(() => {
-      const step = decoder.next(this.buffer)
-        ?? (this.buffer.size > 0 && this.endOfInput()?._tag === "EndOfStream" ? decoder.last(this.buffer) : undefined)
+    const take: Attempt<A> = () => {
+      const step = this.takeFrame(decoder)
       return step === undefined
         ? undefined
         : Result.isSuccess(step)
         ? Exit.succeed(step.success)
         : failure(step.failure)
-    })
+    }
+    return this.until(() => take)
   }
 
   /** All frames that are there, at least one; a frame that fails comes after those before it. */
@@ -248,6 +322,41 @@ export class ConnectionCore {
     })
   }
 
+  /** Gives all that arrives to `consumer`, in memory that is used again afterwards. */
+  consume(consumer: (bytes: Uint8Array) => void): Effect.Effect<void, TcpError> {
+    return Effect.withFiber((fiber) =>
+      this.begin(fiber) ?? Effect.callback<void, TcpError>((resume) => {
+        const stop = () => {
+          this.consumer = undefined
+          if (this.direct !== undefined) this.direct.keeps = true
+          this.stopWaiting(fiber)
+        }
+        const settle = (exit: Exit.Exit<void, TcpError>) => {
+          stop()
+          resume(exit)
+        }
+        const give = (bytes: Uint8Array) => {
+          const given = Result.try(() => consumer(bytes))
+          if (Result.isFailure(given)) settle(Exit.die(given.failure))
+        }
+        const ended = () => {
+          const end = this.endOfInput()
+          settle(end === undefined || end._tag === "EndOfStream" ? Exit.void : failure(end))
+        }
+        this.consumer = give
+        if (this.direct !== undefined) this.direct.keeps = false
+        for (const piece of this.buffer.takePieces()) {
+          if (this.consumer === give) give(piece)
+          else this.buffer.push(piece)
+        }
+        if (this.consumer !== give) return
+        if (this.endOfInput() !== undefined) return ended()
+        this.waitFor(fiber, Infinity, ended)
+        return Effect.sync(stop)
+      })
+    )
+  }
+
   unread(bytes: Uint8Array): void {
     this.buffer.unshift(toBuffer(bytes))
     this.wake()
@@ -260,51 +369,83 @@ export class ConnectionCore {
     this.wake()
   }
 
+  /**
+   * Leaves the stream to somebody else who takes over between the peers: nothing is read or written here any more. Gives
+   * how many bytes had arrived and were not read.
+   */
+  detach(): number {
+    if (this.flowing === "not yet") this.attach()
+    const { duplex } = this
+    duplex.pause()
+    duplex.off("data", this.onData).off("end", this.onEnd).off("error", this.onError).off("drain", this.wakeWriters)
+      .off("close", this.onClose)
+    if (this.direct !== undefined) this.direct.sink = undefined
+    this.detached = true
+    this.local = true
+    this.readable = false
+    this.wake()
+    this.tellClosed()
+    return this.buffer.size + duplex.readableLength
+  }
+
   // ---- writing
 
-  private wakeWriters(): void {
-    const waiting = [...this.drains]
-    this.drains.clear()
-    for (const resume of waiting) resume()
+  private readonly wakeWriters = (): void => {
+    const waiting = this.drains
+    this.drains = undefined
+    for (const resume of waiting ?? []) resume()
   }
 
   private unwritable(): TcpErrorReason | undefined {
+    if (this.duplex.writable && !this.local && this.broken === undefined) return undefined
     if (this.broken !== undefined) return this.broken
-    if (this.local || this.duplex.writableEnded) return new Closed()
-    return this.duplex.destroyed || !this.duplex.writable ? new Reset({ code: "EPIPE" }) : undefined
+    return this.local || this.duplex.writableEnded ? new Closed() : new Reset({ code: "EPIPE" })
   }
 
-  private readonly drained: Effect.Effect<void, TcpError> = Effect.callback((resume) => {
-    const wake = () => {
-      const reason = this.unwritable()
-      resume(reason === undefined ? Exit.void : failure(reason))
-    }
-    this.drains.add(wake)
-    return Effect.sync(() => void this.drains.delete(wake))
-  })
+  private get drained(): Effect.Effect<void, TcpError> {
+    return Effect.callback((resume) => {
+      const wake = () => {
+        const reason = this.unwritable()
+        resume(reason === undefined ? Exit.void : failure(reason))
+      }
+      this.drains = (this.drains ?? new Set()).add(wake)
+      return Effect.sync(() => void this.drains?.delete(wake))
+    })
+  }
 
-  /** Writes pieces in one go; done when the stream has taken them and has room for more. */
-  write(pieces: ReadonlyArray<Uint8Array>, timeout: Duration.Input | undefined): Effect.Effect<void, TcpError> {
-    const write = Effect.suspend(() => {
+  /** Writes; done when the stream has taken it and has room for more. */
+  write(piece: Uint8Array): Effect.Effect<void, TcpError> {
+    return Effect.suspend(() => {
+      const reason = this.unwritable()
+      if (reason !== undefined) return failure(reason)
+      this.bytesWritten += piece.length
+      return this.duplex.write(piece) || !this.duplex.writableNeedDrain ? Exit.void : this.drained
+    })
+  }
+
+  /** Writes pieces in one go. */
+  writeAll(pieces: ReadonlyArray<Uint8Array>): Effect.Effect<void, TcpError> {
+    return Effect.suspend(() => {
       const reason = this.unwritable()
       if (reason !== undefined) return failure(reason)
       const { duplex } = this
-      if (pieces.length > 1) duplex.cork()
+      duplex.cork()
       let room = true
       for (const piece of pieces) {
         this.bytesWritten += piece.length
         room = duplex.write(piece)
       }
-      if (pieces.length > 1) duplex.uncork()
+      duplex.uncork()
       return room || !duplex.writableNeedDrain ? Exit.void : this.drained
     })
-    if (timeout === undefined) return write
-    const after = Duration.fromInputUnsafe(timeout)
-    return Effect.timeoutOrElse(write, { duration: after, orElse: () => failure(new WriteTimeout({ after })) })
   }
 
   /** Ends this side and waits until the system has everything. */
-  readonly closeWrite: Effect.Effect<void, TcpError> = Effect.suspend(() => {
+  get closeWrite(): Effect.Effect<void, TcpError> {
+    return Effect.suspend(() => this.endWrites())
+  }
+
+  private endWrites(): Effect.Effect<void, TcpError> {
     const { duplex } = this
     const done = () => duplex.writableFinished ? Exit.void : failure(this.broken ?? new Reset({ code: "EPIPE" }))
     if (duplex.writableFinished) return Exit.void
@@ -318,7 +459,7 @@ export class ConnectionCore {
       duplex.once("finish", settle).once("close", settle)
       return Effect.sync(() => void duplex.off("finish", settle).off("close", settle))
     })
-  })
+  }
 
   // ---- the end
 
@@ -328,25 +469,27 @@ export class ConnectionCore {
   }
 
   private tellClosed(): void {
-    for (const closer of this.closers) closer(this.closeReason())
-    this.closers.clear()
+    const closers = this.closers
+    this.closers = undefined
+    for (const closer of closers ?? []) closer(this.closeReason())
   }
 
   /** A stream sees its end only while it flows, so this reads ahead, as far as a reader's absence allows. */
-  readonly closed: Effect.Effect<CloseReason> = Effect.callback((resume) => {
-    if (this.ended || this.duplex.destroyed) return resume(Effect.succeed(this.closeReason()))
-    const closer = (reason: CloseReason) => resume(Effect.succeed(reason))
-    this.closers.add(closer)
-    if (this.readable && this.flowing === "not yet") this.flow()
-    return Effect.sync(() => void this.closers.delete(closer))
-  })
+  get closed(): Effect.Effect<CloseReason> {
+    return Effect.callback((resume) => {
+      if (this.ended || this.detached || this.duplex.destroyed) return resume(Effect.succeed(this.closeReason()))
+      const closer = (reason: CloseReason) => resume(Effect.succeed(reason))
+      this.closers = (this.closers ?? new Set()).add(closer)
+      if (this.readable && this.flowing === "not yet") this.flow()
+      return Effect.sync(() => void this.closers?.delete(closer))
+    })
+  }
 
   closeWith(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
+      if (this.detached) return Effect.void
       this.local ||= !this.duplex.destroyed
       return Effect.andThen(ConnectionDuplex.close(this.duplex, exit), Effect.sync(() => this.wake()))
     })
   }
-
-  readonly close: Effect.Effect<void> = this.closeWith(Exit.void)
 }

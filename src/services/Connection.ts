@@ -37,22 +37,30 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
+import * as Exit from "effect/Exit"
+import { formatHost, formatSocketAddress, isInetAddress, type SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
+import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
-import { TcpError } from "../errors/TcpError.ts"
-import { MarkerReader } from "../internal/bytes/framing.ts"
+import { ConnectTimeout, DialError, type DialErrorReason } from "../errors/DialError.ts"
+import { PlaintextBuffered, TcpError, WriteTimeout } from "../errors/TcpError.ts"
+import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
-import { addressOf } from "../internal/net/duplex.ts"
-import { type TlsInfo, tlsInfo } from "../internal/tls/handshake.ts"
+import { addressOf, scopedUnlessFailed } from "../internal/net/duplex.ts"
+import { type DialTarget, hostOf, parse as parseTarget } from "../internal/net/target.ts"
+import * as Observe from "../internal/observe.ts"
+import { runFrames } from "../internal/pushMode.ts"
+import * as EffectSocket from "../internal/socket.ts"
+import * as TlsHandshake from "../internal/tls/handshake.ts"
+import { resolve, resolveServer, type TlsOptions } from "../internal/tls/options.ts"
 import * as Framing from "./Framing.ts"
 
 /**
@@ -71,6 +79,22 @@ export interface ReadOptions {
 }
 
 /**
+ * How to upgrade a connection to TLS.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UpgradeOptions {
+  /**
+   * What a server says last in the clear, such as `"220 go ahead\r\n"`. Written here, it is said after the look for unread
+   * bytes, so that the client's quick answer cannot be mistaken for an injection. Default: nothing.
+   */
+  readonly reply?: string | Uint8Array | undefined
+  /** How long the handshake may take. Default 10 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
  * An open connection.
  *
  * @category models
@@ -84,7 +108,7 @@ export interface Connection {
   /** What our end is connected to: the peer, or the first proxy on the way to it. */
   readonly remoteAddress: Option.Option<SocketAddress>
   /** What TLS agreed on, when the connection is encrypted. */
-  readonly tls: Option.Option<TlsInfo>
+  readonly tls: Option.Option<TlsHandshake.TlsInfo>
 
   /**
    * Reads until the first of these is true: `marker` has arrived, `maxSize` bytes are there, the peer has ended (then
@@ -123,6 +147,21 @@ export interface Connection {
   readonly reads: Stream.Stream<Uint8Array, TcpError>
   /** The frames that arrive, until the peer ends. */
   readonly frames: <A>(framing: Framing.Framing<A>) => Stream.Stream<A, TcpError>
+  /**
+   * Handles the frames that arrive, one after the other, until the peer ends: the fastest way to serve. Nothing more is
+   * handled while a handler waits; what it does in the meantime may include reading from this connection. Answers to
+   * frames that came together leave together. Fails as `readFrame` does, and with what a handler fails with.
+   */
+  readonly runFrames: <A, E, R>(
+    framing: Framing.Framing<A>,
+    handler: (frame: A) => Effect.Effect<unknown, E, R>
+  ) => Effect.Effect<void, TcpError | E, R>
+  /**
+   * Gives all that arrives to `consumer`, until the peer ends: the fastest way to count, hash, search or pass on. The bytes
+   * are only valid during the call, their memory is used again: copy what has to be kept. Fails with `Reset`, `Closed` or
+   * `ConcurrentRead`; what `consumer` throws is a defect.
+   */
+  readonly consume: (consumer: (bytes: Uint8Array) => void) => Effect.Effect<void, TcpError>
 
   /**
    * Writes bytes, or text in UTF-8. Done when the stream has taken them and has room for more; fails with `WriteTimeout`
@@ -144,6 +183,19 @@ export interface Connection {
   readonly writeFrame: <A>(framing: Framing.Framing<A>, frame: A) => Effect.Effect<void, TcpError>
   /** Writes what it is fed. It leaves the connection open. */
   readonly writes: Sink.Sink<void, Uint8Array | string, never, TcpError>
+
+  /**
+   * Goes on in TLS on the same connection (STARTTLS), as the client of a connection that was dialled and as the server of
+   * one that was accepted, and gives the encrypted connection; this one is then closed, whatever comes of it. What is
+   * wrong with `tls` is a `TlsConfigError`, a failed handshake a `DialError` with reason `TlsHandshake`, one that takes too
+   * long `ConnectTimeout`. Bytes that arrived and were not read before are refused: `TcpError`, reason `PlaintextBuffered`.
+   */
+  readonly upgradeTls: (
+    tls?: TlsOptions,
+    options?: UpgradeOptions
+  ) => Effect.Effect<Connection, DialError | TcpError | TlsConfigError, Scope.Scope>
+  /** The connection as a socket of Effect's own (`effect/socket`), for programs that are written for those. */
+  readonly toSocket: Effect.Effect<Socket.Socket>
 
   /** Ends our side (half-close): the peer sees the end of the stream, and we can go on reading. */
   readonly closeWrite: Effect.Effect<void, TcpError>
@@ -190,9 +242,6 @@ class Impl implements Connection {
     this.id = id
     this.core = core
     this.options = options
-    this.readBatch = core.readPieces
-    this.closeWrite = core.closeWrite
-    this.closed = core.closed
   }
 
   get localAddress() {
@@ -205,12 +254,8 @@ class Impl implements Connection {
     )
   }
   get tls() {
-    return Option.fromUndefinedOr(tlsInfo(this.core.duplex))
+    return Option.fromUndefinedOr(TlsHandshake.tlsInfo(this.core.duplex))
   }
-
-  readonly readBatch: Connection["readBatch"]
-  readonly closeWrite: Connection["closeWrite"]
-  readonly closed: Connection["closed"]
 
   read(options: ReadOptions = {}) {
     return this.core.read({
@@ -229,15 +274,18 @@ class Impl implements Connection {
   readExactly(count: number) {
     return this.core.readExactly(count)
   }
+  get readBatch() {
+    return this.core.readPieces
+  }
   readUntil(
     marker: string | Uint8Array,
-    options: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined } = {}
+    options?: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined }
   ) {
-    const end = bytesOf(marker)
-    return Effect.suspend(() => {
-      const reader = new MarkerReader(end, options.maxSize ?? Framing.defaultMaxSize)
-      return this.core.readMarked(reader, options.includeMarker === true ? 0 : end.length)
-    })
+    return this.core.readUntil(
+      bytesOf(marker),
+      options?.maxSize ?? Framing.defaultMaxSize,
+      options?.includeMarker === true
+    )
   }
   readLine(options: { readonly encoding?: string | undefined; readonly maxSize?: number | undefined } = {}) {
     return this.readFrame(Framing.lines(options))
@@ -258,11 +306,24 @@ class Impl implements Connection {
     return endsQuietly(Stream.fromPull(Effect.sync(() => this.core.readFrames(framing.decoder()))))
   }
 
+  runFrames<A, E, R>(framing: Framing.Framing<A>, handler: (frame: A) => Effect.Effect<unknown, E, R>) {
+    return Effect.suspend(() => runFrames(this.core, framing.decoder(), handler))
+  }
+  consume(consumer: (bytes: Uint8Array) => void) {
+    return this.core.consume(consumer)
+  }
+
   write(data: Uint8Array | string, options?: { readonly timeout?: Duration.Input | undefined }) {
-    return this.core.write([bytesOf(data)], options?.timeout)
+    const write = this.core.write(bytesOf(data))
+    if (options?.timeout === undefined) return write
+    const after = Duration.fromInputUnsafe(options.timeout)
+    return Effect.timeoutOrElse(write, {
+      duration: after,
+      orElse: () => Effect.fail(new TcpError({ reason: new WriteTimeout({ after }) }))
+    })
   }
   writeAll(pieces: ReadonlyArray<Uint8Array | string>) {
-    return this.core.write(pieces.map(bytesOf), undefined)
+    return this.core.writeAll(pieces.map(bytesOf))
   }
   writeString(
     text: string,
@@ -280,16 +341,80 @@ class Impl implements Connection {
     return Sink.forEachArray((pieces: ReadonlyArray<Uint8Array | string>) => this.writeAll(pieces))
   }
 
+  upgradeTls(tls: TlsOptions = {}, options: UpgradeOptions = {}) {
+    return Effect.flatMap(
+      upgrade(this.core, this.options, tls, options),
+      (duplex) => fromDuplex(duplex, this.options)
+    )
+  }
+  get toSocket() {
+    return Effect.sync(() => EffectSocket.make(Effect.succeed(this)))
+  }
+
+  get closeWrite() {
+    return this.core.closeWrite
+  }
   get closeRead() {
     return Effect.sync(() => this.core.closeRead())
   }
   get close() {
-    return this.core.close
+    return this.core.closeWith(Exit.void)
+  }
+  get closed() {
+    return this.core.closed
   }
   get stats() {
     return Effect.sync(() => ({ bytesRead: this.core.bytesRead, bytesWritten: this.core.bytesWritten }))
   }
 }
+
+/** Writes what is said last in the clear and waits until that, and what was written before, has left. */
+const flush = (duplex: Duplex, reply: string | Uint8Array = "") =>
+  Effect.callback<void>((resume) => {
+    if (reply.length === 0 && duplex.writableLength === 0) return resume(Effect.void)
+    // a stream that breaks here fails the handshake
+    duplex.write(reply, () => resume(Effect.void))
+  })
+
+/** The name of the peer that a certificate has to be for. */
+const peerName = (target: DialTarget | undefined, duplex: Duplex) => {
+  const dialed = target === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(parseTarget(target)))
+  if (dialed !== undefined) return hostOf(dialed)
+  return Option.match(addressOf(duplex, "remote"), {
+    onNone: () => "localhost",
+    onSome: (address) => isInetAddress(address) ? formatHost(address) : "localhost"
+  })
+}
+
+const upgrade = Effect.fnUntraced(function*(
+  core: ConnectionCore,
+  { role, target }: FromDuplexOptions,
+  tls: TlsOptions,
+  { reply, timeout }: UpgradeOptions
+) {
+  const { duplex } = core
+  const refuse = (received: number) => new TcpError({ reason: new PlaintextBuffered({ received }) })
+  const unread = core.detach()
+  if (unread > 0) return yield* refuse(unread)
+  const name = peerName(target, duplex)
+  const resolved = yield* role === "accepted" ? resolveServer(tls) : resolve(tls)
+  // with a reply, this side has not yet said that the client may begin
+  if (reply !== undefined && duplex.readableLength > 0) return yield* refuse(duplex.readableLength)
+  const fail = (reason: DialErrorReason) => new DialError({ target: tls.servername ?? name, hop: "tls", reason })
+  const after = Duration.fromInputUnsafe(timeout ?? "10 seconds")
+  const handshake = role === "accepted"
+    ? TlsHandshake.server(duplex, resolved)
+    : TlsHandshake.client(duplex, resolved, name)
+  return yield* scopedUnlessFailed(
+    Effect.andThen(flush(duplex, reply), handshake).pipe(
+      Effect.mapError(fail),
+      Effect.timeoutOrElse({
+        duration: after,
+        orElse: () => Effect.fail(fail(new ConnectTimeout({ after, phase: "the TLS handshake" })))
+      })
+    )
+  )
+})
 
 let count = 0
 
@@ -302,8 +427,8 @@ let count = 0
 export interface FromDuplexOptions {
   /** Whether we dialled or accepted: the log says so, and `upgradeTls` is the client's or the server's side. Default `"dialed"`. */
   readonly role?: "dialed" | "accepted" | undefined
-  /** The host that was dialled: the name that `upgradeTls` asks for and verifies. Default: none is known. */
-  readonly host?: string | undefined
+  /** What was dialled: `upgradeTls` asks for its host and verifies it. Default: the peer's address. */
+  readonly target?: DialTarget | undefined
   /** The peer's address, where the stream's own is that of somebody between. Default: the stream's. */
   readonly remoteAddress?: SocketAddress | undefined
   /** The address that the peer connected to, where the stream's own is not. Default: the stream's. */
@@ -316,25 +441,32 @@ export interface FromDuplexOptions {
  * @category constructors
  * @since 0.1.0
  */
-export const fromDuplex = Effect.fnUntraced(function*(
+export const fromDuplex = (
   duplex: Duplex,
   options: FromDuplexOptions = {}
-): Effect.fn.Return<Connection, never, Scope.Scope> {
-  const id = `tcp-${++count}`
-  const core = new ConnectionCore(duplex)
-  const connection = new Impl(id, core, options)
-  const report = yield* EventSink
-  if (report !== dropEvent) {
-    const tell = (event: string, detail: string) => report({ source: "tcp", id, event, detail })
-    tell(
-      options.role ?? "dialed",
-      Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress })
+): Effect.Effect<Connection, never, Scope.Scope> =>
+  Effect.withFiber((fiber) => {
+    const core = new ConnectionCore(duplex)
+    const connection = new Impl(`tcp-${++count}`, core, options)
+    const role = options.role ?? "dialed"
+    Observe.connectionOpened(role, fiber.context)
+    const report = fiber.getRef(EventSink)
+    const tell = (event: string, detail: string) => report({ source: "tcp", id: connection.id, event, detail })
+    if (report !== dropEvent) {
+      tell(role, Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress }))
+    }
+    return Effect.as(
+      Effect.addFinalizer((exit) =>
+        Effect.andThen(
+          core.closeWith(exit),
+          Effect.sync(() => {
+            Observe.connectionClosed(role, core, fiber.context)
+            if (report !== dropEvent) {
+              tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`)
+            }
+          })
+        )
+      ),
+      connection
     )
-    // before the finalizer that closes, so that it runs after it and counts everything
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`))
-    )
-  }
-  yield* Effect.addFinalizer((exit) => core.closeWith(exit))
-  return connection
-})
+  })

@@ -31,13 +31,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
 import type { DialError } from "../errors/DialError.ts"
 import { type Encoding, ReadTimeout, TcpError } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { decode, encode } from "../internal/bytes/text.ts"
 import type { DialTarget } from "../internal/net/target.ts"
+import * as Observe from "../internal/observe.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
 import type { ProxyInput } from "../internal/proxy/settings.ts"
+import * as EffectSocket from "../internal/socket.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
 import { resolve, type TlsOptions } from "../internal/tls/options.ts"
 import * as Connection from "./Connection.ts"
@@ -124,10 +127,14 @@ const make = Effect.gen(function*() {
       : Dialer.through(proxied, tlsHop(yield* resolve(options.tls === true ? {} : options.tls)))
   })
 
-  const connect: TcpClient["Service"]["connect"] = Effect.fn("TcpClient.connect")(function*(target, options = {}) {
-    const path = yield* pathOf(options)
-    return yield* Connection.fromDuplex(yield* path.dial(target, { connectTimeout: options.connectTimeout }))
-  })
+  const connect: TcpClient["Service"]["connect"] = (target, options = {}) => {
+    const dial = options.tls === undefined && options.proxy === undefined
+      ? base.dial(target, options)
+      : Effect.flatMap(pathOf(options), (path) => path.dial(target, options))
+    return Effect.flatMap(dial, (duplex) => Connection.fromDuplex(duplex, { target })).pipe(
+      Observe.traced("TcpClient.connect")
+    )
+  }
 
   const request: TcpClient["Service"]["request"] = Effect.fn("TcpClient.request")(
     function*(target, data, options = {}) {
@@ -169,3 +176,36 @@ const orEncodingError = <A>(result: Result.Result<A, Encoding>): Effect.Effect<A
  * @since 0.1.0
  */
 export const layer: Layer.Layer<TcpClient, never, Dialer.Dialer> = Layer.fresh(Layer.effect(TcpClient, make))
+
+const openError = (cause: DialError | TlsConfigError) =>
+  new Socket.SocketError({
+    reason: new Socket.SocketOpenError({
+      kind: cause._tag === "DialError" && cause.reason._tag === "ConnectTimeout" ? "Timeout" : "Unknown",
+      cause
+    })
+  })
+
+/**
+ * A socket of Effect's own (`effect/socket`) to a target, for programs that are written for those, such as the clients of
+ * Effect's RPC. As its interface demands it connects when its reader is acquired, each time anew, and a write waits until
+ * it is open. An end is a `SocketCloseError` with code 1000; other errors have Hawser's as their `cause`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeSocket = (
+  target: DialTarget,
+  options?: ConnectOptions
+): Effect.Effect<Socket.Socket, never, TcpClient> =>
+  Effect.map(TcpClient, (tcp) => EffectSocket.make(Effect.mapError(tcp.connect(target, options), openError)))
+
+/**
+ * The same as a layer: whatever needs a `Socket` of Effect's runs over the path of the client's Dialer.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSocket = (
+  target: DialTarget,
+  options?: ConnectOptions
+): Layer.Layer<Socket.Socket, never, TcpClient> => Layer.fresh(Layer.effect(Socket.Socket, makeSocket(target, options)))
