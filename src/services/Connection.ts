@@ -416,6 +416,14 @@ const upgrade = Effect.fnUntraced(function*(
   )
 })
 
+/**
+ * Whether a value is a connection of this library.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isConnection = (value: unknown): value is Connection => value instanceof Impl
+
 let count = 0
 
 /**
