@@ -8,6 +8,7 @@ import * as Tls from "../../src/layers/Tls.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
 import { Danted } from "./support/danted.ts"
+import { echo, ourServer } from "./support/ourServer.ts"
 import { freePorts } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
@@ -47,6 +48,39 @@ layer(Layer.merge(Redis.layer, Danted.layer), { excludeTestServices: true, timeo
         "127.0.0.1",
         Redacted.make(`socks5://${username}:${encodeURIComponent(password)}@127.0.0.1:${authPort}`)
       )
+    }))
+
+  it.effect("connects to IPv6 addresses and is reached at one", () =>
+    Effect.gen(function*() {
+      const { port6 } = yield* Danted
+      const address = yield* ourServer(echo, { host: "::1" })
+      const port = Number(address.split("]:")[1])
+      for (const proxy of [`socks5://[::1]:${port6}`, `socks5://127.0.0.1:${port6}`]) {
+        const connection = yield* connect({ host: "::1", port }, proxy)
+        yield* connection.write("hello\n")
+        assert.strictEqual(yield* connection.readLine(), "hello")
+      }
+      yield* greets("127.0.0.1", `socks5://[::1]:${port6}`)
+    }))
+
+  it.effect("is not asked to carry an IPv6 address in SOCKS4, which cannot", () =>
+    Effect.gen(function*() {
+      const reason = yield* reasonOf({ host: "::1", port: 1 }, `socks4://127.0.0.1:${(yield* Danted).port6}`)
+      assert.strictEqual(reason._tag, "InvalidTarget")
+    }))
+
+  it.effect("does not know SOCKS4a, and says so", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Danted
+      const target = { host: "localhost", port: (yield* Redis).port }
+      assert.deepInclude(yield* reasonOf(target, `socks4a://127.0.0.1:${port}`), { _tag: "ProxyRefused", code: 91 })
+    }))
+
+  it.effect("says that it does not know the name", () =>
+    Effect.gen(function*() {
+      const target = { host: "no-such-name.invalid", port: 80 }
+      const reason = yield* reasonOf(target, `socks5h://127.0.0.1:${(yield* Danted).port}`)
+      assert.deepInclude(reason, { _tag: "ProxyRefused", code: 4 })
     }))
 
   it.effect("connects over SOCKS4", () =>

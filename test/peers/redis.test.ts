@@ -38,12 +38,22 @@ layer(Layer.merge(Redis.layer, client), { excludeTestServices: true, timeout: "6
       assert.strictEqual(yield* ask(redis, "GET", "odd"), value)
     }))
 
-  it.effect("answers pipelined commands in order", () =>
+  it.effect("answers 10,000 pipelined commands in order, over TCP, mutual TLS and a unix socket", () =>
     Effect.gen(function*() {
-      const redis = yield* connect
-      yield* redis.writeAll(Array.from({ length: 5000 }, (_, i) => command("ECHO", `${i}`)))
-      const answers = yield* Effect.replicateEffect(reply(redis), 5000)
-      assert.deepStrictEqual(answers, Array.from({ length: 5000 }, (_, i) => `${i}`))
+      const { certificates: { ca, client }, host, mtlsPort, password, socket } = yield* Redis
+      const tcp = yield* TcpClient.TcpClient
+      const local = yield* tcp.connect({ path: socket })
+      assert.strictEqual(yield* ask(local, "AUTH", password), "OK")
+      const mutual = yield* tcp.connect({ host, port: mtlsPort }, { tls: { ca, ...client } })
+      const numbers = Array.from({ length: 10_000 }, (_, i) => `${i}`)
+      for (const redis of [yield* connect, mutual, local]) {
+        // both at once: a server that waits for us to read stops reading
+        const [, answers] = yield* Effect.all([
+          redis.writeAll(numbers.map((number) => command("ECHO", number))),
+          Effect.replicateEffect(reply(redis), numbers.length)
+        ], { concurrency: 2 })
+        assert.deepStrictEqual(answers, numbers)
+      }
     }))
 
   it.effect("takes and gives back eight megabytes", () =>

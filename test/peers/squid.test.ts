@@ -6,6 +6,7 @@ import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Tls from "../../src/layers/Tls.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
+import { echo, ourServer } from "./support/ourServer.ts"
 import { freePorts } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
@@ -17,13 +18,13 @@ type Settings = Omit<Proxy.ProxySettings, "protocol" | "host">
 const through = (settings: Settings, protocol: "http" | "https" = "http") =>
   Proxy.layer({ protocol, host: "127.0.0.1", ...settings }).pipe(Layer.provide(Dialer.layer))
 
-const connect = (port: number, network: Layer.Layer<Dialer.Dialer>) =>
-  Effect.flatMap(TcpClient.TcpClient, (tcp) => tcp.connect({ host: "127.0.0.1", port })).pipe(
+const connect = (port: number, network: Layer.Layer<Dialer.Dialer>, host = "127.0.0.1") =>
+  Effect.flatMap(TcpClient.TcpClient, (tcp) => tcp.connect({ host, port })).pipe(
     Effect.provide(TcpClient.layer.pipe(Layer.provide(network)))
   )
 
-const reasonOf = (port: number, settings: Settings) =>
-  Effect.map(Effect.flip(connect(port, through(settings))), (error) => {
+const reasonOf = (port: number, settings: Settings, protocol?: "http" | "https", host?: string) =>
+  Effect.map(Effect.flip(connect(port, through(settings, protocol), host)), (error) => {
     assert.strictEqual(error._tag, "DialError")
     return error._tag === "DialError" ? error : assert.fail(error.message)
   })
@@ -68,6 +69,48 @@ layer(Layer.merge(Redis.layer, Squid.layer), { excludeTestServices: true, timeou
       const network = Tls.layer({ ca: redis.certificates.ca }).pipe(Layer.provide(proxy), Layer.orDie)
       const secret = yield* connect(redis.tlsPort, network)
       assert.strictEqual(yield* ask(secret, "PING"), "PONG")
+    }))
+
+  it.effect("wants a client certificate for TLS to itself", () =>
+    Effect.gen(function*() {
+      const redis = yield* Redis
+      const { certificates: { ca, client }, mtlsPort } = yield* Squid
+      const proxy = through({ port: mtlsPort, tls: { ca, ...client } }, "https")
+      assert.strictEqual(yield* ask(yield* connect(redis.port, proxy), "AUTH", redis.password), "OK")
+      const inside = Tls.layer({ ca: redis.certificates.ca }).pipe(Layer.provide(proxy), Layer.orDie)
+      assert.strictEqual(yield* ask(yield* connect(redis.tlsPort, inside), "PING"), "PONG")
+      const { hop, reason } = yield* reasonOf(redis.port, { port: mtlsPort, tls: { ca } }, "https")
+      assert.strictEqual(hop, `https://127.0.0.1:${mtlsPort}`)
+      assert.match("cause" in reason ? String(reason.cause) : "", /certificate required/)
+    }))
+
+  it.effect("is not asked anything when its certificate is not trusted", () =>
+    Effect.gen(function*() {
+      const { certificates, password, tlsPort, username } = yield* Squid
+      const settings = { port: tlsPort, username, password: Redacted.make(password), tls: { ca: certificates.otherCa } }
+      const { reason } = yield* reasonOf((yield* Redis).port, settings, "https")
+      assert.deepInclude(reason, { _tag: "TlsHandshake", check: "issuer" })
+    }))
+
+  it.effect("resolves names, also one that only has an IPv6 address, and connects to IPv6 addresses", () =>
+    Effect.gen(function*() {
+      const address = yield* ourServer(echo, { host: "::1" })
+      const port = Number(address.split("]:")[1])
+      const proxy = through({ port: (yield* Squid).openPort })
+      for (const host of ["::1", "six.test"]) {
+        const connection = yield* connect(port, proxy, host)
+        yield* connection.write("hello\n")
+        assert.strictEqual(yield* connection.readLine(), "hello")
+      }
+    }))
+
+  it.effect("says that it does not know the name", () =>
+    Effect.gen(function*() {
+      const { openPort } = yield* Squid
+      const { reason, target } = yield* reasonOf(80, { port: openPort }, "http", "no-such-name.test")
+      assert.strictEqual(target, "no-such-name.test:80")
+      assert.strictEqual(reason._tag, "ProxyRefused")
+      if (reason._tag === "ProxyRefused") assert.include([500, 503], reason.code)
     }))
 
   it.effect("carries eight megabytes in each direction unharmed", () =>

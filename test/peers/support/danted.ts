@@ -1,4 +1,7 @@
-/** Dante's SOCKS server: one without authentication (SOCKS5 and SOCKS4), one that wants a user of the system. */
+/**
+ * Dante's SOCKS server: one without authentication (SOCKS5 and SOCKS4), one that wants a user of the system, one that is
+ * reached over IPv6 and connects to IPv6 addresses.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -20,29 +23,45 @@ socks block { from: 0.0.0.0/0 to: 127.0.0.1/32 port = ${forbiddenPort} log: erro
 socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 protocol: tcp udp }
 `
 
+const families = ["0.0.0.0/0", "::/0"]
+
+/** It takes one rule for each pair of families. */
+const config6 = (port: number) => `
+logoutput: stderr
+internal: ::1 port = ${port}
+internal: 127.0.0.1 port = ${port}
+external: lo
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+${families.map((from) => `client pass { from: ${from} to: ${from} }`).join("\n")}
+${families.flatMap((from) => families.map((to) => `socks pass { from: ${from} to: ${to} }`)).join("\n")}
+`
+
 const make = Effect.gen(function*() {
   const directory = yield* folder("danted")
   const { password, username } = yield* loginUser
   const [forbiddenPort] = yield* freePorts(1)
-  const serve = (method: "none" | "username") =>
+  const serve = (name: string, config: (port: number) => string) =>
     onFreePorts(1, ([port]) =>
       Effect.gen(function*() {
-        const name = `${method}.conf`
-        yield* files(directory, { [name]: config(port!, method, forbiddenPort!) })
+        yield* files(directory, { [name]: config(port!) })
         yield* start(danted, { args: ["-f", `${directory}/${name}`], cwd: directory, ports: [port!] })
         return port!
       }))
   return {
     host: "127.0.0.1",
-    port: yield* serve("none"),
-    authPort: yield* serve("username"),
+    port: yield* serve("none", (port) => config(port, "none", forbiddenPort!)),
+    authPort: yield* serve("username", (port) => config(port, "username", forbiddenPort!)),
+    port6: yield* serve("six", config6),
     forbiddenPort: forbiddenPort!,
     username,
     password
   }
 })
 
-/** Two running danted. `forbiddenPort` is a target that they refuse. */
+/** Three running danted. `forbiddenPort` is a target that the first two refuse. */
 export class Danted extends Context.Service<Danted, Effect.Success<typeof make>>()("test/peers/Danted") {
   static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
 }

@@ -154,3 +154,27 @@ export const sshSettings = (changes: Partial<Ssh.SshSettings> = {}): Effect.Effe
     hostKeys: HostKeys.knownHosts({ files: [knownHosts.all] }),
     ...changes
   }))
+
+const ssh = { command: "ssh", package: "openssh-client" }
+
+/** OpenSSH's own client as a SOCKS server (`ssh -D`), which connects through sshd; gives its port. */
+export const sshDynamic = Effect.gen(function*() {
+  const { folder, host, keys, knownHosts, port, username } = yield* OpenSsh
+  const settings = {
+    IdentitiesOnly: "yes",
+    BatchMode: "yes",
+    UserKnownHostsFile: knownHosts.all,
+    ExitOnForwardFailure: "yes"
+  }
+  return yield* onFreePorts(1, ([socksPort]) =>
+    Effect.as(
+      start(ssh, {
+        args: ["-F", "/dev/null", "-N", "-D", `127.0.0.1:${socksPort}`, "-p", `${port}`, "-i", keys.ed25519]
+          .concat(Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]))
+          .concat(`${username}@${host}`),
+        cwd: folder,
+        ports: [socksPort!]
+      }),
+      socksPort!
+    ))
+})

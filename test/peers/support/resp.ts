@@ -10,8 +10,11 @@ export type Reply = string | number | null | ReadonlyArray<Reply>
 export const command = (...words: ReadonlyArray<string>) =>
   `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`
 
-/** Reads one answer. */
-export const reply = (connection: Connection): Effect.Effect<Reply, TcpError> =>
+/** Reads one answer. Its strings are in `encoding`; latin1 has a character for each byte. */
+export const reply = (
+  connection: Connection,
+  encoding: "utf8" | "latin1" = "utf8"
+): Effect.Effect<Reply, TcpError> =>
   Effect.gen(function*() {
     const line = yield* connection.readLine()
     const count = Number(line.slice(1))
@@ -19,9 +22,9 @@ export const reply = (connection: Connection): Effect.Effect<Reply, TcpError> =>
       case ":":
         return count
       case "$":
-        return count === -1 ? null : Buffer.from(yield* connection.readExactly(count + 2)).toString("utf8", 0, count)
+        return count === -1 ? null : Buffer.from(yield* connection.readExactly(count + 2)).toString(encoding, 0, count)
       case "*":
-        return yield* Effect.replicateEffect(reply(connection), count)
+        return yield* Effect.replicateEffect(reply(connection, encoding), count)
       case "+":
         return line.slice(1)
       default:

@@ -1,4 +1,7 @@
-/** squid as HTTP CONNECT proxy: a port that asks for a password, one that does not, one that is reached over TLS. */
+/**
+ * squid as HTTP CONNECT proxy: a port that asks for a password, one that does not, one that is reached over TLS, one that
+ * wants a client certificate for that.
+ */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -12,14 +15,20 @@ interface Ports {
   readonly port: number
   readonly openPort: number
   readonly tlsPort: number
+  readonly mtlsPort: number
   readonly forbiddenPort: number
 }
 
 // the DNS settings keep a name that does not exist from hanging
-const config = (ports: Ports, folder: string, server: { readonly cert: string; readonly key: string }) => `
+const config = (
+  ports: Ports,
+  folder: string,
+  { ca, server }: Effect.Success<typeof certificates>
+) => `
 http_port 127.0.0.1:${ports.port}
 http_port 127.0.0.1:${ports.openPort} name=open
 https_port 127.0.0.1:${ports.tlsPort} tls-cert=${server.cert} tls-key=${server.key}
+https_port 127.0.0.1:${ports.mtlsPort} name=mtls tls-cert=${server.cert} tls-key=${server.key} clientca=${ca}
 pid_filename ${folder}/run/squid.pid
 cache_effective_user proxy
 cache_log ${folder}/run/cache.log
@@ -34,13 +43,13 @@ dns_nameservers 127.0.0.1
 dns_timeout 1 seconds
 dns_retransmit_interval 1 seconds
 udp_incoming_address 127.0.0.1
-hosts_file /etc/hosts
+hosts_file ${folder}/hosts
 visible_hostname peer-squid
 auth_param basic program /usr/lib/squid/basic_ncsa_auth ${folder}/passwd
 auth_param basic realm peers
 auth_param basic children 2
 acl authed proxy_auth REQUIRED
-acl openport myportname open
+acl openport myportname open mtls
 acl forbidden port ${ports.forbiddenPort}
 http_access deny forbidden
 http_access allow openport
@@ -54,26 +63,32 @@ const make = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const [username, password] = ["peer", "s3cret:ü"] as const
   const hash = yield* run({ command: "openssl", package: "openssl" }, ["passwd", "-apr1", password])
-  yield* files(directory, { passwd: `${username}:${hash}\n` })
+  yield* files(directory, { passwd: `${username}:${hash}\n`, hosts: "127.0.0.1 localhost\n::1 six.test\n" })
   // it writes its files as the user to whom it drops its privileges
   yield* Effect.orDie(fs.makeDirectory(`${directory}/run`))
   yield* run({ command: "chown", package: "coreutils" }, ["proxy:", `${directory}/run`])
   const [forbiddenPort] = yield* freePorts(1)
-  const ports = yield* onFreePorts(3, ([port, openPort, tlsPort]) =>
+  const ports = yield* onFreePorts(4, ([port, openPort, tlsPort, mtlsPort]) =>
     Effect.gen(function*() {
-      const ports: Ports = { port: port!, openPort: openPort!, tlsPort: tlsPort!, forbiddenPort: forbiddenPort! }
-      yield* files(directory, { "squid.conf": config(ports, directory, certs.server) })
+      const ports: Ports = {
+        port: port!,
+        openPort: openPort!,
+        tlsPort: tlsPort!,
+        mtlsPort: mtlsPort!,
+        forbiddenPort: forbiddenPort!
+      }
+      yield* files(directory, { "squid.conf": config(ports, directory, certs) })
       yield* start(squid, {
         args: ["-N", "-d", "1", "-f", `${directory}/squid.conf`],
         cwd: directory,
-        ports: [ports.port, ports.openPort, ports.tlsPort]
+        ports: [ports.port, ports.openPort, ports.tlsPort, ports.mtlsPort]
       })
       return ports
     }))
   return { host: "127.0.0.1", ...ports, username, password, certificates: certs }
 })
 
-/** A running squid. `forbiddenPort` is a target it refuses. */
+/** A running squid. `forbiddenPort` is a target it refuses; it knows localhost and, with an IPv6 address only, six.test. */
 export class Squid extends Context.Service<Squid, Effect.Success<typeof make>>()("test/peers/Squid") {
   static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
 }
