@@ -29,7 +29,7 @@ const inParallel = <E, R>(again: Effect.Effect<unknown, E, R>, round: Round) => 
 }
 
 const hawserClient = (address: Address) => {
-  const runtime = Hawser.client()
+  const runtime = Hawser.client(address)
   const target = { host: "127.0.0.1", port: address.port }
   return (round: Round) =>
     runtime.runPromise(TcpClient.TcpClient.use((tcp) => inParallel(Effect.scoped(tcp.connect(target)), round)))

@@ -4,21 +4,32 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Scope from "effect/Scope"
-import { type Connection, Dialer, Listener, TcpClient, TcpServer } from "hawser"
+import { type Connection, Dialer, Listener, TcpClient, TcpServer, type TlsConfigError } from "hawser"
 import type { Address } from "../harness/benchmark.ts"
 
-/** Runs effects that need a client, over the network or over what `dialer` makes of it. */
-export const client = <E = never>(dialer: Layer.Layer<Dialer.Dialer, E> = Dialer.layer) =>
-  ManagedRuntime.make(TcpClient.layer.pipe(Layer.provide(dialer)))
+/** The way to an address: what is between the client and the network. */
+export type Path = (address: Address) => Layer.Layer<Dialer.Dialer, TlsConfigError.TlsConfigError, Dialer.Dialer>
+
+/** Runs effects that need a client. */
+export const client = (address: Address, path?: Path) =>
+  ManagedRuntime.make(
+    TcpClient.layer.pipe(
+      Layer.provide(path === undefined ? Dialer.layer : Layer.provide(path(address), Dialer.layer))
+    )
+  )
 
 /** Opens connections that stay open. */
-export const connectMany = ({ port }: Address, count: number): Promise<ReadonlyArray<Connection.Connection>> => {
+export const connectMany = (
+  address: Address,
+  count: number,
+  path?: Path
+): Promise<ReadonlyArray<Connection.Connection>> => {
   const scope = Scope.makeUnsafe()
-  return client().runPromise(
+  return client(address, path).runPromise(
     TcpClient.TcpClient.use((tcp) =>
       Effect.forEach(
         Array.from({ length: count }),
-        () => Scope.provide(tcp.connect({ host: "127.0.0.1", port }), scope),
+        () => Scope.provide(tcp.connect({ host: "127.0.0.1", port: address.port }), scope),
         { concurrency: 16 }
       )
     )

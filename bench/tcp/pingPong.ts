@@ -4,7 +4,7 @@ import * as Scope from "effect/Scope"
 import type { Connection } from "hawser"
 import type { Socket } from "node:net"
 import type { Address, Benchmark, Round, Suite } from "../harness/benchmark.ts"
-import { connectMany } from "./hawser.ts"
+import { connectMany, type Path } from "./hawser.ts"
 import * as NodeSocket from "./nodeSocket.ts"
 import { asking, sum } from "./peers/ask.ts"
 import { connectMany as connectRaw } from "./peers/connect.ts"
@@ -20,8 +20,9 @@ const ask = Effect.fnUntraced(function*(connection: Connection.Connection, round
   return done
 })
 
-const hawser = (concurrency: number) => async (address: Address) => {
-  const connections = await connectMany(address, concurrency)
+/** A client of so many connections. */
+export const hawser = (concurrency: number, path?: Path) => async (address: Address) => {
+  const connections = await connectMany(address, concurrency, path)
   return (round: Round) =>
     Effect.runPromise(
       Effect.map(
@@ -85,8 +86,8 @@ const askForAwait = async (socket: Socket, chunks: AsyncIterator<Buffer>, round:
   return done
 }
 
-const forAwait = (concurrency: number) => async ({ port }: Address) => {
-  const sockets = await connectRaw(port, concurrency)
+const forAwait = (concurrency: number) => async (address: Address) => {
+  const sockets = await connectRaw(address, concurrency)
   const iterators = sockets.map((socket) => ({ socket, chunks: socket[Symbol.asyncIterator]() }))
   return async (round: Round) =>
     sum(await Promise.all(iterators.map(({ chunks, socket }) => askForAwait(socket, chunks, round))))

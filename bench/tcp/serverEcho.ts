@@ -11,11 +11,11 @@ import { answerTo, lineFeed, Partial } from "./peers/protocol.ts"
 const requests = Framing.delimited("\n")
 
 const hawser = () =>
+  serve((connection) => connection.runFrames(requests, (request) => connection.write(answerTo(request))))
+
+const hawserFrames = () =>
   serve((connection) =>
-    Stream.runForEachArray(
-      connection.frames(requests),
-      (frames) => connection.writeAll(frames.map(answerTo))
-    )
+    Stream.runForEachArray(connection.frames(requests), (frames) => connection.writeAll(frames.map(answerTo)))
   )
 
 const nodeSocket = () =>
@@ -45,10 +45,11 @@ const suite: Suite = {
     checkLimit: 100,
     measures: "server",
     peer: new URL("peers/ask.ts", import.meta.url),
-    contenders: { "hawser": hawser, "raw": answerer, "node-socket": nodeSocket },
+    contenders: { "hawser": hawser, "hawser-frames": hawserFrames, "raw": answerer, "node-socket": nodeSocket },
     pairs: [
       { contender: "hawser", baseline: "raw", atLeast: 0.95 },
       { contender: "hawser", baseline: "node-socket", atLeast: 1.2 },
+      { contender: "hawser-frames", baseline: "raw" },
       { contender: "node-socket", baseline: "raw" }
     ]
   }]

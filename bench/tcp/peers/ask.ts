@@ -1,7 +1,7 @@
 /** The raw side of ping-pong: each socket asks, waits for the line feed that ends the answer, and asks again. */
 import type { Socket } from "node:net"
 import type { Address, Client, Round } from "../../harness/benchmark.ts"
-import { connectMany } from "./connect.ts"
+import { connectMany, type Open } from "./connect.ts"
 import { lineFeed, Partial, requestAt } from "./protocol.ts"
 
 const askOn = (socket: Socket, round: Round): Promise<number> =>
@@ -29,8 +29,8 @@ const askOn = (socket: Socket, round: Round): Promise<number> =>
 export const sum = (amounts: ReadonlyArray<number>) => amounts.reduce((a, b) => a + b, 0)
 
 /** A client of so many connections. */
-export const asking = (concurrency: number) => async ({ port }: Address): Promise<Client> => {
-  const sockets = await connectMany(port, concurrency)
+export const asking = (concurrency: number, open?: Open) => async (address: Address): Promise<Client> => {
+  const sockets = await connectMany(address, concurrency, open)
   return async (round) => sum(await Promise.all(sockets.map((socket) => askOn(socket, round))))
 }
 

@@ -1,10 +1,14 @@
 /** Connecting, for the raw clients. */
 import * as Net from "node:net"
+import type { Address } from "../../harness/benchmark.ts"
 import { clientOptions } from "./protocol.ts"
 
-export const connect = (port: number): Promise<Net.Socket> =>
+/** Opens a socket: plain, or TLS, or through a proxy. */
+export type Open = (address: Address) => Promise<Net.Socket>
+
+/** Waits until a socket is connected. */
+export const connected = <S extends Net.Socket>(socket: S): Promise<S> =>
   new Promise((resolve, reject) => {
-    const socket = Net.connect({ ...clientOptions, port })
     socket.once("error", reject)
     socket.once("connect", () => {
       socket.off("error", reject).on("error", () => {})
@@ -12,5 +16,7 @@ export const connect = (port: number): Promise<Net.Socket> =>
     })
   })
 
-export const connectMany = (port: number, count: number): Promise<ReadonlyArray<Net.Socket>> =>
-  Promise.all(Array.from({ length: count }, () => connect(port)))
+export const connect: Open = ({ port }) => connected(Net.connect({ ...clientOptions, port }))
+
+export const connectMany = (address: Address, count: number, open = connect): Promise<ReadonlyArray<Net.Socket>> =>
+  Promise.all(Array.from({ length: count }, () => open(address)))

@@ -1,13 +1,14 @@
 /** Writing as fast as the other side reads. */
 import type { Writable } from "node:stream"
 
-export const chunkSize = 64 * 1024
+/** What is sent in bulk. */
+export const chunk: Buffer = Buffer.alloc(64 * 1024, "0123456789abcdefghijklmnopqrstuvwxyz\r\n")
 
-/** What is sent in bulk: 64 KiB. */
-export const chunk = Buffer.alloc(chunkSize, "0123456789abcdefghijklmnopqrstuvwxyz\r\n")
+/** How many chunks are 256 MiB, which is what each connection transfers. */
+export const chunks = 4096
 
 /** Writes `bytes` again and again, `times` times, then ends. */
-export const pour = (to: Writable, bytes: Buffer, times: number): void => {
+export const pour = (to: Writable, bytes: Uint8Array, times: number): void => {
   let left = times
   const write = () => {
     while (left > 0) {

@@ -14,5 +14,5 @@ export const listen = (server: Net.Server): Promise<Address> =>
   })
 
 /** Serves each socket; one that fails costs only itself. */
-export const serve = (handle: (socket: Net.Socket) => void): Promise<Address> =>
-  listen(Net.createServer(serverOptions, (socket) => handle(socket.on("error", () => {}))))
+export const serve = (handle: (socket: Net.Socket) => void, options: Net.ServerOpts = {}): Promise<Address> =>
+  listen(Net.createServer({ ...serverOptions, ...options }, (socket) => handle(socket.on("error", () => {}))))
