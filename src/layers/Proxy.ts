@@ -48,8 +48,11 @@
  */
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
+import * as Host from "effect/net/Host"
+import { environment, type Scheme } from "../internal/proxy/environment.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
+import { type Route, routed } from "../internal/proxy/routes.ts"
 import type { ProxyInput } from "../internal/proxy/settings.ts"
 import * as Dialer from "../services/Dialer.ts"
 
@@ -89,3 +92,136 @@ export const layer = (proxy: ProxyInput): Layer.Layer<Dialer.Dialer, never, Dial
 export const layerConfig = (
   proxy: Config.Config<ProxyInput>
 ): Layer.Layer<Dialer.Dialer, Config.ConfigError, Dialer.Dialer> => Dialer.layerThrough(Effect.map(proxy, proxyHop))
+
+export type {
+  /**
+   * A way to a target: through a proxy, or `"direct"`, as the Dialer below goes.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Route
+} from "../internal/proxy/routes.ts"
+
+/**
+ * A target, as rules see it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RuleTarget {
+  /** A name in lower case (punycode where it is not ASCII) or an address, without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * One way to a target, or several to be tried in that order; none refuses the target.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Routes = Route | ReadonlyArray<Route>
+
+const isSeveral = (routes: Routes): routes is ReadonlyArray<Route> => Array.isArray(routes)
+
+/**
+ * A Dialer that chooses the way for each target, as a proxy auto-configuration (PAC) does. Each call makes a new layer.
+ *
+ * **Details**
+ *
+ * - Of several ways the next one is tried when the one before was silent: its proxy, or the target of `"direct"`, could
+ *   not be reached or did not answer in time. Each gets an even share of the time that is left. A proxy that says no has
+ *   answered. The error is that of the last way that was tried.
+ * - `choose` may be an effect; it runs with each dial and its time counts.
+ * - No way at all fails with `InvalidTarget`. Unix sockets are dialled directly, without asking.
+ *
+ * **Example** (The office's proxies for the world, and none for the office)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Dialer, Proxy } from "hawser"
+ *
+ * const Network = Proxy.layerRules(({ host }) =>
+ *   host.endsWith(".corp.test") ? "direct" : ["http://proxy-1.corp.test:3128", "http://proxy-2.corp.test:3128"]
+ * ).pipe(Layer.provide(Dialer.layer))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerRules = <R = never>(
+  choose: (target: RuleTarget) => Routes | Effect.Effect<Routes, never, R>
+): Layer.Layer<Dialer.Dialer, never, Dialer.Dialer | R> =>
+  Layer.fresh(Layer.effect(
+    Dialer.Dialer,
+    Effect.gen(function*() {
+      const below = yield* Dialer.Dialer
+      const context = yield* Effect.context<R>()
+      return Dialer.Dialer.of(routed(below, (target) =>
+        Effect.suspend(() => {
+          const chosen = choose({ host: Host.formatHost(target.host), port: target.port })
+          const routes = Effect.isEffect(chosen) ? Effect.provide(chosen, context) : Effect.succeed(chosen)
+          return Effect.map(routes, (routes) => isSeveral(routes) ? routes : [routes])
+        })))
+    })
+  ))
+
+/**
+ * How the environment is read.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EnvOptions {
+  /**
+   * What all connections carry: `"https"` goes by `HTTPS_PROXY`, `"http"` by `HTTP_PROXY`. Default: `"https"` for port 443,
+   * `"http"` for port 80; connections to other ports go by `ALL_PROXY` only.
+   */
+  readonly scheme?: Scheme | undefined
+}
+
+/**
+ * A Dialer that goes as the environment says: through `HTTPS_PROXY` or `HTTP_PROXY`, otherwise `ALL_PROXY`, otherwise
+ * directly, and always directly to what `NO_PROXY` names. Each call makes a new layer. The variables are read when it is
+ * built, through the `ConfigProvider`.
+ *
+ * **Details**
+ *
+ * - `https_proxy` in lower case wins over `HTTPS_PROXY`, and so do the others; empty variables are not there. `HTTP_PROXY` in
+ *   upper case is not read in a CGI program (`REQUEST_METHOD` is set), where a client could set it by a header.
+ * - curl chooses by the URL's scheme. A dial has none, so the port stands for it, or `scheme` says it.
+ * - A proxy is a URL; without a protocol it is an `http` one. One that cannot be used fails each dial that goes through it
+ *   with `InvalidTarget`.
+ * - `NO_PROXY` is read as curl does: a list with commas or blanks between. A name stands for itself and all names below it,
+ *   with or without a dot before; upper and lower case are the same, and a dot at the end is nothing. Addresses match as
+ *   numbers, networks are written as `10.0.0.0/8` and `2001:db8::/32`; names are not resolved to compare them. `*` alone is
+ *   everything, and no wildcard otherwise. Beyond curl an entry may name a port, `db.test:5432` or `[::1]:80`, and is then
+ *   for that port only. What makes no sense is passed over.
+ * - Unix sockets are dialled directly.
+ *
+ * Errors of the layer: `ConfigError`, where the `ConfigProvider` cannot be read.
+ *
+ * **Example** (A gRPC client that goes as other programs on the machine do)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Dialer, Grpc, Proxy } from "hawser"
+ *
+ * const Live = Grpc.layer.pipe(Layer.provide(Proxy.layerEnv({ scheme: "https" })), Layer.provide(Dialer.layer))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerEnv = (
+  options: EnvOptions = {}
+): Layer.Layer<Dialer.Dialer, Config.ConfigError, Dialer.Dialer> =>
+  Layer.fresh(Layer.effect(
+    Dialer.Dialer,
+    Effect.gen(function*() {
+      const route = yield* environment(options.scheme)
+      const below = yield* Dialer.Dialer
+      return Dialer.Dialer.of(routed(below, (target) => Effect.succeed([route(target)])))
+    })
+  ))

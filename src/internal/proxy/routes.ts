@@ -1,0 +1,70 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Host from "effect/net/Host"
+import type * as Scope from "effect/Scope"
+import type { Duplex } from "node:stream"
+import { ConnectTimeout, DialError, type DialErrorReason, InvalidTarget } from "../../errors/DialError.ts"
+import { type DialOptions, parseTarget, type Path, through } from "../net/hop.ts"
+import { proxyHop } from "./hop.ts"
+import type { ProxyInput } from "./settings.ts"
+
+/** A way to a target: through a proxy, or as the Dialer below goes. */
+export type Route = ProxyInput | "direct"
+
+/** How the choice itself is called in errors. */
+const name = "proxy rules"
+
+/** Goes one way. The failure says whether another way is worth trying: this one's proxy, or the target, did not answer. */
+const attempt = (below: Path, route: Route, target: Host.HostPort, options: DialOptions | undefined) =>
+  Effect.suspend(() => {
+    let reached = true
+    const watched: Path = {
+      ...below,
+      dial: (...args) => Effect.tapError(below.dial(...args), () => Effect.sync(() => reached = false))
+    }
+    const hop = route === "direct" ? undefined : proxyHop(route)
+    const dial = hop === undefined
+      ? watched.dial(target, options)
+      : Effect.withSpan(through(watched, hop).dial(target, options), `Dialer.dial ${hop.name}`)
+    return Effect.mapError(dial, (error) => ({ error, silent: !reached || error.reason._tag === "ConnectTimeout" }))
+  })
+
+/**
+ * The path that takes one of several ways, chosen for each target. The ways are tried one after the other, each with an
+ * even share of the time that is left; unix sockets are no business of proxies.
+ */
+export const routed = (
+  below: Path,
+  choose: (target: Host.HostPort) => Effect.Effect<ReadonlyArray<Route>>
+): Path => ({
+  connectTimeout: below.connectTimeout,
+  dial: Effect.fnUntraced(function*(input, options) {
+    const target = yield* parseTarget(input, name)
+    if (!Host.isHostPort(target)) return yield* below.dial(target, options)
+    const started = yield* Clock.currentTimeMillis
+    const budget = Duration.toMillis(Duration.fromInputUnsafe(options?.connectTimeout ?? below.connectTimeout))
+    const shown = Host.formatHostPort(target)
+    const fail = (reason: DialErrorReason) => Effect.fail(new DialError({ target: shown, hop: name, reason }))
+    const routes = yield* Effect.timeoutOrElse(choose(target), {
+      duration: budget,
+      orElse: () => fail(new ConnectTimeout({ after: Duration.millis(budget), phase: `the ${name}` }))
+    })
+    if (routes.length === 0) {
+      return yield* fail(new InvalidTarget({ input: shown, why: `the ${name} have no way to it` }))
+    }
+    const from = (index: number): Effect.Effect<Duplex, DialError, Scope.Scope> =>
+      Effect.gen(function*() {
+        const left = started + budget - (yield* Clock.currentTimeMillis)
+        return yield* attempt(below, routes[index]!, target, {
+          ...options,
+          connectTimeout: Math.max(0, left) / (routes.length - index)
+        }).pipe(
+          Effect.catch(({ error, silent }) =>
+            silent && index + 1 < routes.length ? from(index + 1) : Effect.fail(error)
+          )
+        )
+      })
+    return yield* from(0)
+  })
+})
