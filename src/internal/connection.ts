@@ -339,19 +339,20 @@ export class ConnectionCore {
           const given = Result.try(() => consumer(bytes))
           if (Result.isFailure(given)) settle(Exit.die(given.failure))
         }
-        const ended = () => {
+        /** Gives what is buffered and waits for the end; what arrives until then goes to the consumer at once. */
+        const proceed = () => {
+          for (const piece of this.buffer.takePieces()) {
+            if (this.consumer === give) give(piece)
+            else this.buffer.push(piece)
+          }
+          if (this.consumer !== give) return
           const end = this.endOfInput()
-          settle(end === undefined || end._tag === "EndOfStream" ? Exit.void : failure(end))
+          if (end === undefined) this.waitFor(fiber, Infinity, proceed)
+          else settle(end._tag === "EndOfStream" ? Exit.void : failure(end))
         }
         this.consumer = give
         if (this.direct !== undefined) this.direct.keeps = false
-        for (const piece of this.buffer.takePieces()) {
-          if (this.consumer === give) give(piece)
-          else this.buffer.push(piece)
-        }
-        if (this.consumer !== give) return
-        if (this.endOfInput() !== undefined) return ended()
-        this.waitFor(fiber, Infinity, ended)
+        proceed()
         return Effect.sync(stop)
       })
     )
@@ -485,11 +486,19 @@ export class ConnectionCore {
     })
   }
 
-  closeWith(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+  /** Closes the stream, unless it is somebody else's by now, and calls `then` when it is closed. */
+  closeWith(exit: Exit.Exit<unknown, unknown>, then?: () => void): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.detached) return Effect.void
+      const done = () => {
+        this.wake()
+        then?.()
+      }
+      if (this.detached) return Effect.sync(done)
       this.local ||= !this.duplex.destroyed
-      return Effect.andThen(ConnectionDuplex.close(this.duplex, exit), Effect.sync(() => this.wake()))
+      const closing = ConnectionDuplex.closeUnsafe(this.duplex, exit)
+      if (closing !== undefined) return Effect.andThen(closing, Effect.sync(done))
+      done()
+      return Effect.void
     })
   }
 }

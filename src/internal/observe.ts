@@ -2,7 +2,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 
 /**
  * Runs an effect in a span where a tracer collects spans. Effect's own tracer keeps them for nobody, and making one costs
@@ -12,7 +12,8 @@ export const traced =
   (name: string, attributes?: () => Record<string, unknown>, kind: Tracer.SpanKind = "client") =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Exclude<R, Tracer.ParentSpan>> =>
     Effect.withFiber<A, E, R | Exclude<R, Tracer.ParentSpan>>((fiber) =>
-      fiber.getRef(Tracer.Tracer) === Tracer.Tracer.defaultValue()
+      // only a tracer that somebody provided is there
+      fiber.cache.tracer === undefined
         ? effect
         : Effect.withSpan(effect, name, { kind, attributes: attributes?.() ?? {}, captureStackTrace: false })
     )
@@ -67,23 +68,49 @@ export const connectionClosed = (
   bytes.written.updateUnsafe(bytesWritten, context)
 }
 
-const dials = Metric.counter("hawser_dials_total", {
-  description: "Dials of whole paths that were tried, by outcome: ok, or the reason of the DialError",
-  incremental: true
-})
-
-const dialDuration = Metric.timer("hawser_dial_duration", {
-  description: "How long successful dials of whole paths took"
-})
-
-const dialsMade = Metric.withAttributes(dials, { outcome: "ok" })
-
-/** Counts a dial that succeeded. */
-export const dialSucceeded = (millis: number, context: Context.Context<never>): void => {
-  dialsMade.updateUnsafe(1, context)
-  dialDuration.updateUnsafe(Duration.millis(millis), context)
+/** What is counted of the dials of one hop, kept because making a metric costs more than counting with it. */
+interface DialMetrics {
+  readonly dials: Map<string, Metric.Counter<number>>
+  readonly duration: Metric.Metric<Duration.Duration, unknown>
 }
 
-/** Counts a dial that failed, by the reason of its `DialError`. */
-export const dialFailed = (reason: string, context: Context.Context<never>): void =>
-  Metric.withAttributes(dials, { outcome: reason }).updateUnsafe(1, context)
+const dialMetrics = new Map<string, DialMetrics>()
+
+const dialMetricsOf = (hop: string): DialMetrics => {
+  let metrics = dialMetrics.get(hop)
+  if (metrics === undefined) {
+    metrics = {
+      dials: new Map(),
+      duration: Metric.timer("hawser_dial_duration", {
+        description: "How long successful dials took, by the hop that the path ends with and over all hops below it",
+        attributes: { hop }
+      })
+    }
+    dialMetrics.set(hop, metrics)
+  }
+  return metrics
+}
+
+const countDial = ({ dials }: DialMetrics, hop: string, outcome: string, context: Context.Context<never>): void => {
+  let counter = dials.get(outcome)
+  if (counter === undefined) {
+    counter = Metric.counter("hawser_dials_total", {
+      description: "Dials, by the hop that the path ends with and by outcome: ok, or the reason of the DialError",
+      incremental: true,
+      attributes: { hop, outcome }
+    })
+    dials.set(outcome, counter)
+  }
+  counter.updateUnsafe(1, context)
+}
+
+/** Counts a dial that succeeded: at each hop of its path. */
+export const dialSucceeded = (hop: string, millis: number, context: Context.Context<never>): void => {
+  const metrics = dialMetricsOf(hop)
+  countDial(metrics, hop, "ok", context)
+  metrics.duration.updateUnsafe(Duration.millis(millis), context)
+}
+
+/** Counts a dial that failed, by the reason of its `DialError`: at each hop of its path that was tried. */
+export const dialFailed = (hop: string, reason: string, context: Context.Context<never>): void =>
+  countDial(dialMetricsOf(hop), hop, reason, context)

@@ -43,7 +43,7 @@ import * as Exit from "effect/Exit"
 import { formatHost, formatSocketAddress, isInetAddress, type SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
@@ -453,28 +453,21 @@ export const fromDuplex = (
   duplex: Duplex,
   options: FromDuplexOptions = {}
 ): Effect.Effect<Connection, never, Scope.Scope> =>
-  Effect.withFiber((fiber) => {
+  Effect.withFiber<Connection, never, Scope.Scope>((fiber) => {
     const core = new ConnectionCore(duplex)
     const connection = new Impl(`tcp-${++count}`, core, options)
     const role = options.role ?? "dialed"
-    Observe.connectionOpened(role, fiber.context)
+    const { context } = fiber
     const report = fiber.getRef(EventSink)
     const tell = (event: string, detail: string) => report({ source: "tcp", id: connection.id, event, detail })
     if (report !== dropEvent) {
       tell(role, Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress }))
     }
-    return Effect.as(
-      Effect.addFinalizer((exit) =>
-        Effect.andThen(
-          core.closeWith(exit),
-          Effect.sync(() => {
-            Observe.connectionClosed(role, core, fiber.context)
-            if (report !== dropEvent) {
-              tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`)
-            }
-          })
-        )
-      ),
-      connection
-    )
+    Observe.connectionOpened(role, context)
+    const closed = () => {
+      Observe.connectionClosed(role, core, context)
+      if (report !== dropEvent) tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`)
+    }
+    const close = (exit: Exit.Exit<unknown, unknown>) => core.closeWith(exit, closed)
+    return Effect.flatMap(Effect.scope, (scope) => Effect.as(Scope.addFinalizerExit(scope, close), connection))
   })

@@ -48,16 +48,22 @@ const isFlushedSocket = (duplex: Duplex) =>
 
 /**
  * Closes a stream: what was written is handed to the system first, unless the scope was interrupted, which means that
- * nobody wants it any more.
+ * nobody wants it any more. Gives what has to be waited for, if anything.
  */
+export const closeUnsafe = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined => {
+  if (duplex.destroyed) return undefined
+  const abandoned = Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
+  if (abandoned || isFlushedSocket(duplex)) {
+    duplex.destroy()
+    return undefined
+  }
+  if (!duplex.writableEnded) duplex.end()
+  return destroyWhenFlushed(duplex)
+}
+
+/** The same as an effect. */
 export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (duplex.destroyed) return Effect.void
-    const abandoned = Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
-    if (abandoned || isFlushedSocket(duplex)) return Effect.sync(() => void duplex.destroy())
-    if (!duplex.writableEnded) duplex.end()
-    return destroyWhenFlushed(duplex)
-  })
+  Effect.suspend(() => closeUnsafe(duplex, exit) ?? Effect.void)
 
 /**
  * Runs a step that opens things in a scope of its own, which becomes part of the caller's when the step succeeds and is
