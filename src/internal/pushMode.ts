@@ -24,8 +24,15 @@ export const runFrames = <A, E, R>(
         let running: Fiber.Fiber<unknown, E> | undefined
         let over = false
 
+        /** The answers to frames that came together leave together. */
+        const send = () => {
+          if (duplex.writableCorked > 0) duplex.uncork()
+        }
+
         const settle = (exit: Exit.Exit<void, TcpError | E>): false => {
           over = true
+          // first of all: who waits for this goes on inside `resume`
+          send()
           resume(exit)
           return false
         }
@@ -47,11 +54,18 @@ export const runFrames = <A, E, R>(
           if (buffer.size > 0 && duplex.writableCorked === 0) duplex.cork()
           running = fork(Effect.suspend(() => handle(taken.success)))
           const exit = running.pollUnsafe()
+          if (over) {
+            // the handler itself had this interrupted
+            running.interruptUnsafe()
+            return false
+          }
           if (exit === undefined) {
             running.addObserver((exit) => {
               if (over) return
-              if (Exit.isSuccess(exit)) pump()
-              else settle(Exit.failCause(exit.cause))
+              // somebody else may have begun to read in the meantime
+              const failed = Exit.isSuccess(exit) ? core.begin(fiber) : Exit.failCause(exit.cause)
+              if (failed === undefined) pump()
+              else settle(failed)
             })
             return false
           }
@@ -60,15 +74,16 @@ export const runFrames = <A, E, R>(
         }
 
         const pump = (): void => {
-          while (!over && step());
-          // the answers to frames that came together leave together
-          if (duplex.writableCorked > 0) duplex.uncork()
+          while (step());
+          if (over) return
+          send()
           core.relieve()
         }
 
         pump()
         return Effect.suspend(() => {
           over = true
+          send()
           core.stopWaiting(fiber)
           return running === undefined ? Effect.void : Fiber.interrupt(running)
         })

@@ -1,0 +1,779 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Connection from "../../src/services/Connection.ts"
+import * as Framing from "../../src/services/Framing.ts"
+import { breakWith, connectedPair, pattern } from "../support/connections.ts"
+import { describeOnNetworks } from "../support/network.ts"
+import { reasonOf } from "../support/reason.ts"
+import { ScriptedDuplex, turn } from "../support/scripted.ts"
+import { turns } from "../support/streams.ts"
+
+/** A stream that shows in which packets its bytes leave. */
+class PacketDuplex extends ScriptedDuplex {
+  readonly packets: Array<string> = []
+  override _write(chunk: Buffer, encoding: string, callback: () => void) {
+    this.packets.push(String(chunk))
+    super._write(chunk, encoding, callback)
+  }
+  override _writev(chunks: ReadonlyArray<{ readonly chunk: Buffer }>, callback: () => void) {
+    this.packets.push(chunks.map(({ chunk }) => String(chunk)).join(""))
+    callback()
+  }
+}
+
+const open = Effect.gen(function*() {
+  const peer = new PacketDuplex()
+  const connection = yield* Connection.fromDuplex(peer)
+  return { peer, connection }
+})
+
+const lines = Framing.lines()
+
+/** Runs a handler over the lines that arrive. */
+const running = <E, R>(
+  connection: Connection.Connection,
+  handler: (line: string) => Effect.Effect<unknown, E, R>
+) => Effect.forkChild(connection.runFrames(lines, handler), { startImmediately: true })
+
+/** A handler that notes what it is given. */
+const noting = () => {
+  const seen: Array<string> = []
+  return { seen, note: (line: string) => Effect.sync(() => void seen.push(line)) }
+}
+
+describe("Connection.runFrames", () => {
+  it.effect("handles frames in their order, however they are cut", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* running(connection, note)
+      for (const piece of ["on", "e\ntw", "o\nthree\nfour\nfi"]) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.deepStrictEqual(seen, ["one", "two", "three", "four"])
+      peer.arrive("ve\n")
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.deepStrictEqual(seen, ["one", "two", "three", "four", "five"])
+    }))
+
+  it.effect("handles what had arrived before it began", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.arrive("greeting\none\ntwo\n")
+      assert.strictEqual(yield* connection.readLine(), "greeting")
+      peer.endInput()
+      yield* connection.runFrames(lines, note)
+      assert.deepStrictEqual(seen, ["one", "two"])
+    }))
+
+  it.effect("handles one frame at a time, whether its handler waits or not", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      let inside = 0
+      peer.arrive("now a\nlater b\nlater c\nnow d\nnow e\nlater f\n")
+      peer.endInput()
+      yield* connection.runFrames(lines, (line) =>
+        Effect.gen(function*() {
+          assert.strictEqual(++inside, 1)
+          if (line.startsWith("later")) yield* turns(3)
+          yield* note(line)
+          inside--
+        }))
+      assert.deepStrictEqual(seen, ["now a", "later b", "later c", "now d", "now e", "later f"])
+    }))
+
+  it.effect("needs no stack for many frames, whether their handlers wait or not", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      let count = 0
+      peer.arrive("\n".repeat(20_000))
+      peer.endInput()
+      yield* connection.runFrames(lines, () => Effect.suspend(() => ++count % 2 === 0 ? Effect.yieldNow : Effect.void))
+      assert.strictEqual(count, 20_000)
+    }))
+
+  it.effect("lets a handler read from the same connection", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const bodies: Array<string> = []
+      const serving = yield* running(connection, (header) =>
+        Effect.map(connection.readExactly(Number(header)), (body) => void bodies.push(String(body))))
+      for (const piece of ["3\nabc5\nde", "fgh2\ni", "j0\n4", "\nklm"]) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.deepStrictEqual(bodies, ["abc", "defgh", "ij", ""])
+      peer.arrive("n")
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.deepStrictEqual(bodies, ["abc", "defgh", "ij", "", "klmn"])
+    }))
+
+  it.effect("gives handlers the services that were there", () =>
+    Effect.gen(function*() {
+      class Name extends Context.Service<Name, string>()("test/Name") {}
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.arrive("hello\n")
+      peer.endInput()
+      yield* connection.runFrames(lines, (line) => Name.use((name) => note(`${line} ${name}`))).pipe(
+        Effect.provideService(Name, "world")
+      )
+      assert.deepStrictEqual(seen, ["hello world"])
+    }))
+
+  it.effect("takes a last frame that the framing allows without its end", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.arrive("one\nlast")
+      peer.endInput()
+      yield* connection.runFrames(lines, note)
+      assert.deepStrictEqual(seen, ["one", "last"])
+    }))
+})
+
+describe("Connection.runFrames and what it writes", () => {
+  it.effect("answers frames that came together in one packet", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const serving = yield* running(connection, (line) => connection.write(line))
+      peer.arrive("a\nb\nc\n")
+      yield* turn
+      assert.deepStrictEqual(peer.packets, ["abc"])
+      peer.arrive("d\n")
+      yield* turn
+      assert.deepStrictEqual(peer.packets, ["abc", "d"])
+      peer.endInput()
+      yield* Fiber.join(serving)
+    }))
+
+  it.effect("sends the answers that are ready when a handler waits", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const gate = yield* Deferred.make<void>()
+      const serving = yield* running(connection, (line) =>
+        Effect.andThen(connection.write(line), line === "b" ? Deferred.await(gate) : Effect.void))
+      peer.arrive("a\nb\nc\nd\n")
+      yield* turn
+      assert.deepStrictEqual(peer.packets, ["ab"])
+      yield* Deferred.succeed(gate, undefined)
+      yield* turn
+      assert.deepStrictEqual(peer.packets, ["ab", "cd"])
+      peer.endInput()
+      yield* Fiber.join(serving)
+    }))
+
+  it.effect("sends the answers before a frame whose handler fails", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      peer.arrive("a\nb\nbad\nc\n")
+      const failure = yield* Effect.flip(
+        connection.runFrames(lines, (line) =>
+          Effect.andThen(line === "bad" ? Effect.fail("bad") : Effect.void, connection.write(line)))
+      )
+      assert.strictEqual(failure, "bad")
+      assert.deepStrictEqual(peer.packets, ["ab"])
+      yield* connection.write("after")
+      assert.deepStrictEqual(peer.packets, ["ab", "after"])
+    }))
+
+  it.effect("waits with a handler whose peer takes nothing, and loses no answer", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.stalled = true
+      const serving = yield* running(
+        connection,
+        (line) => Effect.andThen(note(line), connection.write(line.repeat(20)))
+      )
+      peer.arrive("a\nb\nc\n")
+      yield* turn
+      assert.deepStrictEqual(seen, ["a"])
+      peer.unstall()
+      yield* turn
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.strictEqual(peer.packets.join(""), "a".repeat(20) + "b".repeat(20) + "c".repeat(20))
+    }))
+
+  it.effect("lets a handler end our side", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* running(connection, (line) =>
+        line === "quit" ? Effect.andThen(connection.write("bye"), connection.closeWrite) : note(line))
+      peer.arrive("a\nquit\nb\n")
+      yield* turns(3)
+      assert.deepStrictEqual(peer.packets, ["bye"])
+      assert.isTrue(peer.writableFinished)
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.deepStrictEqual(seen, ["a", "b"])
+    }))
+})
+
+describe("Connection.runFrames when something goes wrong", () => {
+  it.effect("fails with what a handler fails with, and the next frame is still there", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      for (const wait of [Effect.void, turn]) {
+        peer.arrive("good\nbad\nnext\n")
+        const failure = yield* Effect.flip(
+          connection.runFrames(lines, (line) => line === "bad" ? Effect.andThen(wait, Effect.fail("no")) : Effect.void)
+        )
+        assert.strictEqual(failure, "no")
+        assert.strictEqual(yield* connection.readLine(), "next")
+      }
+    }))
+
+  it.effect("dies as a handler does, now or later, or when it throws", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const defect = new Error("bug")
+      const handlers: ReadonlyArray<() => Effect.Effect<void>> = [
+        () => Effect.die(defect),
+        () => Effect.andThen(turn, Effect.die(defect)),
+        () => {
+          throw defect
+        }
+      ]
+      for (const handler of handlers) {
+        peer.arrive("one\nnext\n")
+        assert.deepStrictEqual(yield* Effect.exit(connection.runFrames(lines, handler)), Exit.die(defect))
+        assert.strictEqual(yield* connection.readLine(), "next")
+      }
+    }))
+
+  it.effect("is interrupted when a handler interrupts itself", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      for (const wait of [Effect.void, turn]) {
+        peer.arrive("one\nnext\n")
+        const exit = yield* Effect.exit(connection.runFrames(lines, () => Effect.andThen(wait, Effect.interrupt)))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+        assert.strictEqual(yield* connection.readLine(), "next")
+      }
+    }))
+
+  it.effect("can be interrupted while it waits, and what comes then is there for the next read", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* running(connection, note)
+      peer.arrive("one\nhal")
+      yield* turn
+      yield* Fiber.interrupt(serving)
+      peer.arrive("f\ntwo\n")
+      yield* turn
+      assert.deepStrictEqual(seen, ["one"])
+      assert.strictEqual(yield* connection.readLine(), "half")
+      assert.strictEqual(yield* connection.readLine(), "two")
+    }))
+
+  it.effect("interrupts the handler that runs, waits for its finalizers and handles nothing more", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* running(connection, (line) =>
+        Effect.andThen(note(line), Effect.never).pipe(
+          Effect.ensuring(Effect.andThen(turns(3), note(`${line} is over`)))
+        ))
+      peer.arrive("one\ntwo\n")
+      yield* turn
+      assert.deepStrictEqual(seen, ["one"])
+      yield* Fiber.interrupt(serving)
+      assert.deepStrictEqual(seen, ["one", "one is over"])
+      assert.strictEqual(yield* connection.readLine(), "two")
+    }))
+
+  it.effect("goes no further when a handler has the whole interrupted, and sends what it wrote", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving: Fiber.Fiber<void, unknown> = yield* running(connection, (line) =>
+        Effect.gen(function*() {
+          yield* connection.write(line)
+          if (line !== "stop") return
+          yield* Effect.forkDetach(Fiber.interrupt(serving), { startImmediately: true })
+          yield* Effect.onInterrupt(Effect.never, () => note("interrupted"))
+        }))
+      peer.arrive("a\nstop\nb\n")
+      yield* Fiber.await(serving)
+      yield* turn
+      assert.deepStrictEqual(seen, ["interrupted"])
+      assert.deepStrictEqual(peer.packets, ["astop"])
+      assert.strictEqual(yield* connection.readLine(), "b")
+    }))
+
+  it.effect("interrupts a handler that reads, which takes nothing away", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const serving = yield* running(connection, () => connection.readExactly(10))
+      peer.arrive("header\nbody")
+      yield* turn
+      yield* Fiber.interrupt(serving)
+      assert.strictEqual(String(yield* connection.readExactly(4)), "body")
+    }))
+
+  it.effect("fails with FrameTooLarge after the frames before, and keeps the bytes", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.arrive("ok\nfine\nthis is too long\n")
+      const reason = yield* reasonOf(connection.runFrames(Framing.lines({ maxSize: 6 }), note))
+      assert.deepInclude(reason, { _tag: "FrameTooLarge", maxSize: 6 })
+      assert.deepStrictEqual(seen, ["ok", "fine"])
+      assert.strictEqual(yield* connection.readLine(), "this is too long")
+    }))
+
+  it.effect("fails with Encoding on a frame that is no text, and keeps the bytes", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      peer.arrive("ok\n")
+      peer.arrive(Uint8Array.of(0xff, 0x0a))
+      assert.deepInclude(yield* reasonOf(connection.runFrames(lines, note)), { _tag: "Encoding", encoding: "utf-8" })
+      assert.deepStrictEqual(seen, ["ok"])
+      assert.deepStrictEqual([...yield* connection.takeBuffered], [0xff, 0x0a])
+    }))
+
+  it.effect("fails with EndOfStream when the peer ends inside a frame", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* Effect.forkChild(
+        reasonOf(connection.runFrames(Framing.delimited(";"), (frame) => note(String(frame)))),
+        { startImmediately: true }
+      )
+      peer.arrive("one;tw")
+      yield* turn
+      peer.endInput()
+      assert.deepInclude(yield* Fiber.join(serving), { _tag: "EndOfStream", received: 2 })
+      assert.deepStrictEqual(seen, ["one"])
+      assert.strictEqual(String(yield* connection.takeBuffered), "tw")
+    }))
+
+  it.effect("fails with Reset, after the frames that had arrived, also while a handler runs", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const gate = yield* Deferred.make<void>()
+      const serving = yield* Effect.forkChild(
+        reasonOf(connection.runFrames(lines, (line) => Effect.andThen(note(line), Deferred.await(gate)))),
+        { startImmediately: true }
+      )
+      peer.arrive("one\ntwo\nthr")
+      yield* turn
+      yield* breakWith(peer, "ECONNRESET")
+      yield* turn
+      assert.deepStrictEqual(seen, ["one"])
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepInclude(yield* Fiber.join(serving), { _tag: "Reset", code: "ECONNRESET" })
+      assert.deepStrictEqual(seen, ["one", "two"])
+    }))
+
+  it.effect("fails with Reset while it waits", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const serving = yield* Effect.forkChild(reasonOf(connection.runFrames(lines, () => Effect.void)), {
+        startImmediately: true
+      })
+      yield* breakWith(peer, "ETIMEDOUT")
+      assert.deepInclude(yield* Fiber.join(serving), { _tag: "Reset", code: "ETIMEDOUT" })
+    }))
+
+  it.effect("fails with ConcurrentRead while another fiber reads, which goes on", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const first = yield* Effect.forkChild(connection.readLine(), { startImmediately: true })
+      const reason = yield* reasonOf(connection.runFrames(lines, () => Effect.void))
+      assert.strictEqual(reason["_tag"], "ConcurrentRead")
+      peer.arrive("x\n")
+      assert.strictEqual(yield* Fiber.join(first), "x")
+    }))
+
+  it.effect("refuses another reader while it waits, and goes on", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { note, seen } = noting()
+      const serving = yield* running(connection, note)
+      const others = [
+        connection.read(),
+        connection.runFrames(lines, () => Effect.void),
+        connection.consume(() => {})
+      ]
+      for (const other of others) assert.strictEqual((yield* reasonOf(other))["_tag"], "ConcurrentRead")
+      peer.arrive("x\n")
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.deepStrictEqual(seen, ["x"])
+    }))
+
+  it.effect("does not take over from somebody who reads when a handler is done", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const gate = yield* Deferred.make<void>()
+      const serving = yield* Effect.forkChild(reasonOf(connection.runFrames(lines, () => Deferred.await(gate))), {
+        startImmediately: true
+      })
+      peer.arrive("one\n")
+      yield* turn
+      const other = yield* Effect.forkChild(connection.readLine(), { startImmediately: true })
+      yield* Deferred.succeed(gate, undefined)
+      assert.strictEqual((yield* Fiber.join(serving))["_tag"], "ConcurrentRead")
+      peer.arrive("two\n")
+      assert.strictEqual(yield* Fiber.join(other), "two")
+    }))
+
+  for (const name of ["closeRead", "close"] as const) {
+    it.effect(`fails with Closed when a handler calls ${name}, and handles nothing more`, () =>
+      Effect.gen(function*() {
+        const { connection, peer } = yield* open
+        const { note, seen } = noting()
+        peer.arrive("one\ntwo\nthree\n")
+        const reason = yield* reasonOf(
+          connection.runFrames(lines, (line) => Effect.andThen(note(line), line === "two" ? connection[name] : turn))
+        )
+        assert.strictEqual(reason["_tag"], "Closed")
+        assert.deepStrictEqual(seen.slice(0, 2), ["one", "two"])
+        if (name === "closeRead") {
+          assert.deepStrictEqual(seen, ["one", "two"])
+          yield* connection.write("still writes")
+          assert.deepStrictEqual(peer.packets, ["still writes"])
+        }
+      }))
+  }
+
+  it.effect("fails with Closed when the scope closes while it waits", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const connection = yield* Scope.provide(Connection.fromDuplex(new ScriptedDuplex()), scope)
+      const serving = yield* Effect.forkChild(reasonOf(connection.runFrames(lines, () => Effect.void)), {
+        startImmediately: true
+      })
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(serving))["_tag"], "Closed")
+    }))
+
+  it.effect("a slow handler holds the peer back, and everything is handled in the end", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const gate = yield* Deferred.make<void>()
+      let handled = 0
+      const serving = yield* Effect.forkChild(
+        connection.runFrames(lines, (line) =>
+          Effect.andThen(
+            handled === 0 ? Deferred.await(gate) : Effect.void,
+            Effect.sync(() => handled += line.length)
+          )),
+        { startImmediately: true }
+      )
+      const piece = Buffer.from(`${"x".repeat(1023)}\n`.repeat(64))
+      for (let i = 0; i < 20; i++) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.isAtMost((yield* connection.stats).bytesRead, 256 * 1024 + piece.length)
+      assert.isAbove(peer.readableLength, 0)
+      yield* Deferred.succeed(gate, undefined)
+      peer.endInput()
+      yield* Fiber.join(serving)
+      assert.strictEqual(handled, 20 * 64 * 1023)
+    }))
+
+  it.effect("leaves no listener behind", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      peer.arrive("first\n")
+      yield* connection.readLine()
+      const listeners = () => peer.eventNames().map((name) => [name, peer.listenerCount(name)])
+      const before = listeners()
+      for (let i = 0; i < 3; i++) {
+        const serving = yield* running(connection, (line) => Effect.andThen(connection.write(line), Effect.never))
+        peer.arrive("x\n")
+        yield* turn
+        yield* Fiber.interrupt(serving)
+      }
+      assert.deepStrictEqual(listeners(), before)
+    }))
+})
+
+/** All that `consume` gives, copied while it may be. */
+const collecting = () => {
+  const pieces: Array<Buffer> = []
+  return { take: (bytes: Uint8Array) => void pieces.push(Buffer.from(bytes)), all: () => Buffer.concat(pieces) }
+}
+
+describe("Connection.consume", () => {
+  it.effect("gives what was buffered first and then the rest, until the peer ends", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { all, take } = collecting()
+      peer.arrive("head\nbuf")
+      assert.strictEqual(yield* connection.readLine(), "head")
+      yield* connection.unread(Buffer.from("un"))
+      const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
+      assert.strictEqual(String(all()), "unbuf")
+      for (const piece of ["fe", "red"]) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.strictEqual(String(all()), "unbuffered")
+      peer.endInput()
+      yield* Fiber.join(consuming)
+      assert.strictEqual((yield* reasonOf(connection.read()))["_tag"], "EndOfStream")
+      assert.strictEqual((yield* connection.stats).bytesRead, "head\nbuffered".length)
+    }))
+
+  it.effect("is done at once when the peer has ended, after what is left", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { all, take } = collecting()
+      peer.arrive("a\nleft")
+      peer.endInput()
+      yield* connection.readLine()
+      yield* connection.closed
+      yield* connection.consume(take)
+      yield* connection.consume(take)
+      assert.strictEqual(String(all()), "left")
+    }))
+
+  it.effect("takes any amount without holding the peer back", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      let total = 0
+      const consuming = yield* Effect.forkChild(connection.consume((bytes) => void (total += bytes.length)), {
+        startImmediately: true
+      })
+      const piece = Buffer.alloc(64 * 1024)
+      for (let i = 0; i < 20; i++) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.strictEqual(total, 20 * piece.length)
+      assert.strictEqual(peer.readableLength, 0)
+      yield* Fiber.interrupt(consuming)
+    }))
+
+  it.effect("dies with what the consumer throws, now or later, and goes on after the piece that it was given", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const defect = new Error("bug")
+      const consumer = (bytes: Uint8Array) => {
+        if (String(bytes) === "bad") throw defect
+      }
+      const consuming = yield* Effect.forkChild(connection.consume(consumer), { startImmediately: true })
+      for (const piece of ["good", "bad", "next"]) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      assert.deepStrictEqual(yield* Fiber.await(consuming), Exit.die(defect))
+      assert.strictEqual(String(yield* connection.read()), "next")
+      yield* connection.unread(Buffer.from("bad"))
+      assert.deepStrictEqual(yield* Effect.exit(connection.consume(consumer)), Exit.die(defect))
+      peer.arrive("after")
+      assert.strictEqual(String(yield* connection.read()), "after")
+    }))
+
+  it.effect("keeps the buffered pieces behind the one on which the consumer threw", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      peer.arrive("0")
+      yield* connection.read()
+      for (const piece of ["one", "two", "three"]) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      const seen: Array<string> = []
+      const exit = yield* Effect.exit(connection.consume((bytes) => {
+        seen.push(String(bytes))
+        throw new Error("bug")
+      }))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(seen.join("") + String(yield* connection.takeBuffered), "onetwothree")
+    }))
+
+  it.effect("stops when it is interrupted, and what comes then is there for the next read", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { all, take } = collecting()
+      const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
+      peer.arrive("consumed ")
+      yield* turn
+      yield* Fiber.interrupt(consuming)
+      peer.arrive("read")
+      assert.strictEqual(String(yield* connection.readExactly(4)), "read")
+      assert.strictEqual(String(all()), "consumed ")
+    }))
+
+  it.effect("goes on when something is put back meanwhile", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { all, take } = collecting()
+      const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
+      peer.arrive("a")
+      yield* turn
+      yield* connection.unread(Buffer.from("b"))
+      yield* turn
+      peer.arrive("c")
+      yield* turn
+      peer.endInput()
+      yield* Fiber.join(consuming)
+      assert.strictEqual(String(all()), "abc")
+    }))
+
+  it.effect("fails with Reset, after what had arrived", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const { all, take } = collecting()
+      const consuming = yield* Effect.forkChild(reasonOf(connection.consume(take)), { startImmediately: true })
+      peer.arrive("before")
+      yield* breakWith(peer, "ECONNRESET")
+      assert.deepInclude(yield* Fiber.join(consuming), { _tag: "Reset", code: "ECONNRESET" })
+      assert.strictEqual(String(all()), "before")
+      assert.deepInclude(yield* reasonOf(connection.consume(take)), { _tag: "Reset", code: "ECONNRESET" })
+    }))
+
+  it.effect("fails with Closed when this side closes", () =>
+    Effect.gen(function*() {
+      for (const name of ["close", "closeRead"] as const) {
+        const { connection } = yield* open
+        const consuming = yield* Effect.forkChild(reasonOf(connection.consume(() => {})), { startImmediately: true })
+        yield* connection[name]
+        assert.strictEqual((yield* Fiber.join(consuming))["_tag"], "Closed")
+      }
+    }))
+
+  it.effect("fails with ConcurrentRead while another fiber reads, and refuses others while it runs", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      const first = yield* Effect.forkChild(connection.readLine(), { startImmediately: true })
+      assert.strictEqual((yield* reasonOf(connection.consume(() => {})))["_tag"], "ConcurrentRead")
+      peer.arrive("x\n")
+      assert.strictEqual(yield* Fiber.join(first), "x")
+      const { all, take } = collecting()
+      const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
+      assert.strictEqual((yield* reasonOf(connection.read()))["_tag"], "ConcurrentRead")
+      assert.strictEqual((yield* reasonOf(connection.runFrames(lines, () => Effect.void)))["_tag"], "ConcurrentRead")
+      peer.arrive("y")
+      peer.endInput()
+      yield* Fiber.join(consuming)
+      assert.strictEqual(String(all()), "y")
+    }))
+})
+
+describeOnNetworks("Connection push mode", (test, network) => {
+  const bytewise = network === "on the test network, byte by byte"
+
+  test("echoes lines in order, and both sides end cleanly", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* connectedPair
+      const count = bytewise ? 200 : 20_000
+      const serving = yield* Effect.forkChild(
+        Effect.andThen(
+          server.runFrames(lines, (line) => server.writeFrame(lines, `> ${line}`)),
+          server.closeWrite
+        )
+      )
+      const answers = yield* Effect.forkChild(Stream.runCollect(client.frames(lines)))
+      yield* Stream.run(
+        Stream.map(Stream.range(1, count), (i) => `line ${i}\n`),
+        client.writes
+      )
+      yield* client.closeWrite
+      assert.deepStrictEqual(yield* Fiber.join(answers), Array.from({ length: count }, (_, i) => `> line ${i + 1}`))
+      yield* Fiber.join(serving)
+    }))
+
+  test("a slow handler holds the sender back", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* connectedPair
+      const gate = yield* Deferred.make<void>()
+      const size = bytewise ? 300_000 : 16 * 1024 * 1024
+      let handled = 0
+      const serving = yield* Effect.forkChild(server.runFrames(Framing.delimited(";"), (frame) =>
+        Effect.andThen(
+          handled === 0 ? Deferred.await(gate) : Effect.void,
+          Effect.sync(() => handled += frame.length + 1)
+        )))
+      const message = `${"x".repeat(9_999)};`
+      const sending = yield* Effect.forkChild(
+        Effect.andThen(
+          Effect.forEach(Array.from({ length: Math.ceil(size / 10_000) }), () => client.write(message), {
+            discard: true
+          }),
+          client.closeWrite
+        )
+      )
+      yield* turns(2_000)
+      assert.isAtMost((yield* server.stats).bytesRead, 256 * 1024 + 64 * 1024)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(sending)
+      yield* Fiber.join(serving)
+      assert.strictEqual(handled, Math.ceil(size / 10_000) * 10_000)
+    }), 60_000)
+
+  test("consumes every byte once, in order, in memory that is only lent", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* connectedPair
+      const sent = pattern(bytewise ? 20_000 : 8 * 1024 * 1024 + 13)
+      const { all, take } = collecting()
+      const consuming = yield* Effect.forkChild(client.consume(take))
+      yield* server.write(sent)
+      yield* server.closeWrite
+      yield* Fiber.join(consuming)
+      assert.isTrue(all().equals(sent))
+      assert.strictEqual((yield* client.stats).bytesRead, sent.length)
+    }), 60_000)
+
+  test("consumes for a while, reads for a while, and again", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* connectedPair
+      const sent = pattern(bytewise ? 5_000 : 500_000)
+      const { all, take } = collecting()
+      const sending = yield* Effect.forkChild(Effect.andThen(server.write(sent), server.closeWrite))
+      for (let round = 0; round < 10; round++) {
+        const consuming = yield* Effect.forkChild(client.consume(take), { startImmediately: true })
+        yield* turns(round)
+        yield* Fiber.interrupt(consuming)
+        yield* Effect.exit(Effect.map(client.readExactly(17), take))
+      }
+      yield* client.consume(take)
+      yield* Fiber.join(sending)
+      assert.isTrue(all().equals(sent))
+    }))
+
+  test("runFrames and consume fail with Reset when the peer resets", () =>
+    Effect.gen(function*() {
+      for (
+        const read of [
+          (c: Connection.Connection) => c.runFrames(lines, () => Effect.void),
+          (c: Connection.Connection) => c.consume(() => {})
+        ]
+      ) {
+        const { client, server, streams } = yield* connectedPair
+        const reading = yield* Effect.forkChild(reasonOf(read(client)), { startImmediately: true })
+        // unread bytes make the close a reset
+        yield* client.write("never read")
+        yield* server.read({ maxSize: 1 })
+        yield* Effect.sync(() => {
+          if ("resetAndDestroy" in streams.server && typeof streams.server.resetAndDestroy === "function") {
+            streams.server.resetAndDestroy()
+          }
+        })
+        assert.deepInclude(yield* Fiber.join(reading), { _tag: "Reset", code: "ECONNRESET" })
+      }
+    }))
+})
