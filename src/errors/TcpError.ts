@@ -250,6 +250,26 @@ export class Encoding extends Schema.TaggedError<Encoding>("hawser/TcpError/Enco
 }
 
 /**
+ * Bytes are no frame of `framing`, or something cannot be a frame of it. `detail` says why, in at most 200 characters and
+ * without the payload. Nothing was consumed or sent.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Malformed extends Schema.TaggedError<Malformed>("hawser/TcpError/Malformed")(
+  "Malformed",
+  { framing: Schema.String, detail: Schema.String }
+) {
+  /** Whether the same operation could succeed later. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `${this.detail} (framing ${this.framing})`
+  }
+}
+
+/**
  * Something this library has no name for; `cause` is the system's error.
  *
  * @category reasons
@@ -287,6 +307,7 @@ export const TcpErrorReason = Schema.Union([
   PermissionDenied,
   UnknownConnection,
   Encoding,
+  Malformed,
   Unknown
 ])
 

@@ -311,15 +311,12 @@ export class ConnectionCore {
 
   /** All frames that are there, at least one; a frame that fails comes after those before it. */
   readFrames<A>(decoder: Decoder<A>): Effect.Effect<[A, ...Array<A>], TcpError> {
-    return Effect.map(this.readFrame(decoder), (first) => {
-      const frames: [A, ...Array<A>] = [first]
-      while (this.buffer.size > 0) {
-        const step = decoder.next(this.buffer)
-        if (step === undefined || Result.isFailure(step)) break
-        frames.push(step.success)
-      }
-      return frames
-    })
+    const take: Attempt<[A, ...Array<A>]> = () => {
+      const taken = decoder.takeAll(this.buffer, this.endOfInput()?._tag === "EndOfStream")
+      if (Arr.isArrayNonEmpty(taken.frames)) return Exit.succeed(taken.frames)
+      return taken.failure === undefined ? undefined : failure(taken.failure)
+    }
+    return this.until(() => take)
   }
 
   /** Gives all that arrives to `consumer`, in memory that is used again afterwards. */

@@ -31,6 +31,11 @@ const reasons: ReadonlyArray<readonly [reason: TcpError.TcpErrorReason, message:
     false
   ],
   [new TcpError.Encoding({ encoding: "koi8-r", detail: "no \"→\"" }), "no \"→\" (encoding koi8-r)", false],
+  [
+    new TcpError.Malformed({ framing: "netstring", detail: "a length begins with a zero" }),
+    "a length begins with a zero (framing netstring)",
+    false
+  ],
   [new TcpError.Unknown({ detail: "what?" }), "what?", false]
 ]
 

@@ -6,14 +6,92 @@ import type { ReadBuffer } from "./readBuffer.ts"
 /** What a step of decoding gives: a frame, a failure, or `undefined` when more bytes are needed. */
 export type Step<A> = Result.Result<A, TcpErrorReason> | undefined
 
-export const flatMapStep = <A, B>(step: Step<A>, f: (a: A) => Result.Result<B, TcpErrorReason>): Step<B> =>
-  step === undefined ? undefined : Result.flatMap(step, f)
+/** Where a frame is: `skip` bytes before it and `drop` bytes behind it belong to the framing. */
+export interface Extent {
+  readonly skip: number
+  readonly size: number
+  readonly drop: number
+}
 
-/** Takes frames out of a buffer, one a call. It consumes only whole frames; a failure consumes nothing. */
-export interface Decoder<A> {
-  readonly next: (buffer: ReadBuffer) => Step<A>
+/** The parts of a decoder. */
+export interface Decoding<A> {
+  /** Where the next frame is, once all of it is there. Takes nothing, unless it stands for no frame at all. */
+  readonly find: (buffer: ReadBuffer) => Step<Extent>
+  /** What the bytes of a frame are. */
+  readonly read: (bytes: Buffer) => Result.Result<A, TcpErrorReason>
+  /** What the bytes are that are left at the end of the stream. Default: a frame that was cut off, `EndOfStream`. */
+  readonly rest?: ((bytes: Buffer) => Result.Result<A, TcpErrorReason>) | undefined
+  /** Takes several frames at once, where that is faster than one by one: at least one, or else `undefined`. */
+  readonly batch?: ((buffer: ReadBuffer) => ReadonlyArray<A> | undefined) | undefined
+}
+
+/** Takes frames out of a buffer. It consumes only whole frames; a failure consumes nothing. */
+export class Decoder<A> {
+  readonly decoding: Decoding<A>
+
+  constructor(decoding: Decoding<A>) {
+    this.decoding = decoding
+  }
+
+  /** The next frame. */
+  next(buffer: ReadBuffer): Step<A> {
+    const extent = this.decoding.find(buffer)
+    if (extent === undefined) return undefined
+    if (Result.isFailure(extent)) return Result.fail(extent.failure)
+    const { drop, size, skip } = extent.success
+    const frame = this.decoding.read(buffer.peek(skip, size))
+    if (Result.isSuccess(frame)) buffer.skip(skip + size + drop)
+    return frame
+  }
+
   /** What to do with `buffer.size > 0` bytes that are left when the stream has ended. */
-  readonly last: (buffer: ReadBuffer) => Result.Result<A, TcpErrorReason>
+  last(buffer: ReadBuffer): Result.Result<A, TcpErrorReason> {
+    const { rest } = this.decoding
+    if (rest === undefined) return Result.fail(new EndOfStream({ received: buffer.size }))
+    const frame = rest(buffer.peek(0, buffer.size))
+    if (Result.isSuccess(frame)) buffer.skip(buffer.size)
+    return frame
+  }
+
+  /** Makes something else of the frames. */
+  map<B>(f: (a: A) => Result.Result<B, TcpErrorReason>): Decoder<B> {
+    const { find, read, rest } = this.decoding
+    return new Decoder({
+      find,
+      read: (bytes) => Result.flatMap(read(bytes), f),
+      rest: rest === undefined ? undefined : (bytes) => Result.flatMap(rest(bytes), f)
+    })
+  }
+
+  /** Takes all frames that are there, also the last one when the stream has `ended`. */
+  takeAll(buffer: ReadBuffer, ended: boolean): Taken<A> {
+    let frames: Array<A> = []
+    while (buffer.size > 0) {
+      const batch = this.decoding.batch?.(buffer)
+      if (batch !== undefined) {
+        frames = joined(frames, batch)
+        continue
+      }
+      const step = this.next(buffer) ?? (ended && buffer.size > 0 ? this.last(buffer) : undefined)
+      if (step === undefined) break
+      if (Result.isFailure(step)) return { frames, failure: step.failure }
+      frames.push(step.success)
+    }
+    return { frames, failure: undefined }
+  }
+}
+
+/** The frames before a failure, and the failure, if any. */
+export interface Taken<A> {
+  readonly frames: Array<A>
+  readonly failure: TcpErrorReason | undefined
+}
+
+/** All elements of both: many are copied as a whole, few are added. */
+const joined = <A>(some: Array<A>, more: ReadonlyArray<A>): Array<A> => {
+  if (some.length <= more.length) return some.concat(more)
+  for (const one of more) some.push(one)
+  return some
 }
 
 /** How a stream of bytes is a sequence of `A`. */
@@ -24,42 +102,62 @@ export interface Framing<A> {
   readonly encode: (frame: A) => Result.Result<Uint8Array, TcpErrorReason>
 }
 
+/** The size limit where none is given: 1 MiB. */
+export const defaultMaxSize = 1024 * 1024
+
 /** What is wrong with a number of bytes, if anything. */
 export const refuseSize = (size: number): Unknown | undefined =>
   size >= 0 && (Number.isInteger(size) || size === Infinity)
     ? undefined
     : new Unknown({ detail: `a size is a whole number of bytes, not ${size}` })
 
+export const emptyMarker = new Unknown({ detail: "the marker is empty" })
+
+export const tooLarge = (maxSize: number) =>
+  Result.fail(new FrameTooLarge({ maxSize: Math.min(maxSize, Number.MAX_SAFE_INTEGER) }))
+
+/** A framing that cannot be: every use of it fails. */
+export const refusing = <A>(reason: TcpErrorReason): Framing<A> => ({
+  decoder: () => new Decoder({ find: () => Result.fail(reason), read: () => Result.fail(reason) }),
+  encode: () => Result.fail(reason)
+})
+
 /** Looks for the end of a frame across calls; `maxSize` bounds the frame without its marker. */
 export class MarkerReader {
-  private readonly marker: Uint8Array
-  private readonly unit: number
+  readonly size: number
+  private readonly limit: number
   private readonly maxSize: number
   private readonly refusal: Unknown | undefined
-  private search: MarkerSearch
+  private readonly search: MarkerSearch
 
   constructor(marker: Uint8Array, maxSize: number, unit = 1) {
-    this.marker = marker
-    this.unit = unit
+    this.size = marker.length
+    this.limit = maxSize + marker.length
     this.maxSize = maxSize
-    this.refusal = marker.length === 0 ? new Unknown({ detail: "the marker is empty" }) : refuseSize(maxSize)
+    this.refusal = marker.length === 0 ? emptyMarker : refuseSize(maxSize)
     this.search = new MarkerSearch(marker, unit)
   }
 
   /** How many bytes the frame and its marker take, or `undefined` when more bytes are needed. */
   end(buffer: ReadBuffer): Step<number> {
     if (this.refusal !== undefined) return Result.fail(this.refusal)
-    const limit = this.maxSize + this.marker.length
-    const end = buffer.find(this.search, limit)
-    if (end === -1 ? buffer.size >= limit : end > limit) {
-      return Result.fail(new FrameTooLarge({ maxSize: this.maxSize }))
-    }
+    const end = buffer.find(this.search, this.limit)
+    if (end === -1 ? buffer.size >= this.limit : end > this.limit) return tooLarge(this.maxSize)
     if (end === -1) return undefined
-    this.search = new MarkerSearch(this.marker, this.unit)
+    this.search.reset()
     return Result.succeed(end)
   }
-}
 
-/** What was left when the peer ended in the middle of a frame. */
-export const truncated = (buffer: ReadBuffer): Result.Result<never, EndOfStream> =>
-  Result.fail(new EndOfStream({ received: buffer.size }))
+  /** Where the frame is that ends with the marker. */
+  readonly find = (buffer: ReadBuffer): Step<Extent> => {
+    const end = this.end(buffer)
+    return end === undefined
+      ? undefined
+      : Result.map(end, (end) => ({ skip: 0, size: end - this.size, drop: this.size }))
+  }
+
+  /** Where the last of the frames ends that are whole in a piece and surely within the limit, or 0. */
+  lastEnd(piece: Buffer): number {
+    return this.search.lastEnd(piece, Math.min(piece.length, this.limit))
+  }
+}
