@@ -40,6 +40,9 @@ export * as HostKeys from "./services/HostKeys.ts"
 /** The one way in. */
 export * as Listener from "./services/Listener.ts"
 
+/** All connections of a TCP server as one mailbox. */
+export * as Mailbox from "./services/Mailbox.ts"
+
 /** SOCKS and HTTP proxies as Dialer layers. */
 export * as Proxy from "./layers/Proxy.ts"
 

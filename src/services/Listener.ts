@@ -5,8 +5,10 @@
  *
  * **Details**
  *
- * Connections are taken one at a time with `accept`. Node takes them from the kernel's backlog as they come; those that
- * nobody has accepted yet wait, unread, up to `pending` of them, and further ones are closed.
+ * - Connections are taken one at a time with `accept`. Node takes them from the kernel's backlog as they come; those that
+ *   nobody has accepted yet wait, unread, up to `pending` of them, and further ones are closed.
+ * - A unix socket's file is removed with the listener. One that a dead server has left behind, so that nobody answers
+ *   there, is replaced; where somebody answers, or where the file is something else, the address is in use.
  *
  * **Example** (Greeting one client)
  *
@@ -44,6 +46,8 @@ export interface BindOptions {
   readonly backlog?: number | undefined
   /** How many connections may wait for `accept`; further ones are closed. Default 128. */
   readonly pending?: number | undefined
+  /** The permissions of a unix socket's file, such as `0o660`. Default: what the process's umask leaves. */
+  readonly mode?: number | undefined
 }
 
 /**
@@ -53,6 +57,8 @@ export interface BindOptions {
  *
  * `address` is the real one (with the port that was chosen when 0 was asked for). `accept` waits for the next connection
  * and gives its stream, closed with the scope it was accepted in; it fails with `Closed` once the listener is closed.
+ * `receive` is for servers: it calls back with each connection as it comes, for as long as the receiver is ready, without
+ * a fiber that waits; such a connection is the receiver's to close.
  *
  * @category models
  * @since 0.1.0
@@ -92,7 +98,8 @@ export const layer: Layer.Layer<Listener> = Layer.succeed(Listener, {
     const target = yield* parseAddress(input)
     return yield* NetListen.bind(target, Target.format(target), {
       backlog: options?.backlog ?? 511,
-      pending: options?.pending ?? 128
+      pending: options?.pending ?? 128,
+      mode: options?.mode
     })
   })
 })

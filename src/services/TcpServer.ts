@@ -38,26 +38,43 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
-import type { SocketAddress } from "effect/net/NetAddress"
+import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
+import * as Queue from "effect/Queue"
+import type * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
 import { TcpError } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { closed } from "../internal/net/duplex.ts"
 import type { DialTarget } from "../internal/net/target.ts"
-import { server as tlsServer } from "../internal/tls/handshake.ts"
-import { type ResolvedTls, resolveServer, type TlsOptions } from "../internal/tls/options.ts"
+import { traced } from "../internal/observe.ts"
+import type { ProxyProtocolOptions } from "../internal/proxy/proxyProtocol.ts"
+import * as Cluster from "../internal/server/cluster.ts"
+import { IdleSweep, progressOf } from "../internal/server/idle.ts"
+import { type Opening, opening } from "../internal/server/opening.ts"
+import { reporter } from "../internal/server/report.ts"
+import * as Serving from "../internal/server/serving.ts"
+import type { TlsOptions } from "../internal/tls/options.ts"
 import * as Connection from "./Connection.ts"
+import type { Framing } from "./Framing.ts"
 import * as Listener from "./Listener.ts"
+import * as Mailbox from "./Mailbox.ts"
+
+export type {
+  /**
+   * Whose PROXY headers a server believes.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  ProxyProtocolOptions
+}
 
 /**
  * How to serve.
@@ -70,14 +87,22 @@ export interface Options {
   readonly port?: number | undefined
   /** The name or address to listen on. Default `"127.0.0.1"`: only this machine. `"0.0.0.0"` or `"::"` is everywhere. */
   readonly host?: string | undefined
-  /** A unix socket to listen on, instead of host and port. */
+  /** A unix socket to listen on, instead of host and port. Its file is removed at the end. */
   readonly path?: string | undefined
-  /** How many connections are served at once. Default 100. */
+  /** The permissions of a unix socket's file, such as `0o660`. Default: what the process's umask leaves. */
+  readonly mode?: number | undefined
+  /** How many connections are served at once, those in their handshake among them. Default 100. */
   readonly maxConnections?: number | undefined
   /** What happens to further ones: they wait for their turn, or are closed. Default `"wait"`. */
   readonly overflow?: "wait" | "reject" | undefined
+  /** How long no byte may come or go before the handler is interrupted and the connection closed. Default: for ever. */
+  readonly idleTimeout?: Duration.Input | undefined
   /** TLS on every connection: `cert` and `key` are required. Default none. */
   readonly tls?: TlsOptions | undefined
+  /** Whose PROXY headers are believed; they come before TLS. Default: nobody's, and none is looked for. */
+  readonly proxyProtocol?: ProxyProtocolOptions | undefined
+  /** How long a client may take for its PROXY header and its TLS handshake together. Default 10 seconds. */
+  readonly handshakeTimeout?: Duration.Input | undefined
   /** How long handlers may go on after `serve` was interrupted. Default 10 seconds. */
   readonly drainTimeout?: Duration.Input | undefined
 }
@@ -92,6 +117,8 @@ export interface Options {
  *   are not errors of `serve`.
  * - `accept` gives the connections as a stream, for programs that want to run them on their own; each lives until it is
  *   closed or the stream ends, and counts towards `maxConnections` until then.
+ * - `mailbox` gives all of them as one mailbox of bytes, `mailboxOf` as one of frames; see `Mailbox`. It serves, and its
+ *   connections live, until its scope ends.
  *
  * @category services
  * @since 0.1.0
@@ -102,20 +129,9 @@ export class TcpServer extends Context.Service<TcpServer, {
     handler: (connection: Connection.Connection) => Effect.Effect<void, E, R>
   ) => Effect.Effect<never, TcpError, Exclude<R, Scope.Scope>>
   readonly accept: Stream.Stream<Connection.Connection, TcpError>
+  readonly mailbox: Effect.Effect<Mailbox.ByteMailbox, never, Scope.Scope>
+  readonly mailboxOf: <A>(framing: Framing<A>) => Effect.Effect<Mailbox.Mailbox<A>, never, Scope.Scope>
 }>()("hawser/TcpServer") {}
-
-/** How long a client may take for its TLS handshake. */
-const handshakeTimeout = "10 seconds"
-
-const encrypt = (
-  duplex: Duplex,
-  tls: ResolvedTls
-): Effect.Effect<Option.Option<Duplex>, never, Scope.Scope> =>
-  tlsServer(duplex, tls).pipe(
-    Effect.timeout(handshakeTimeout),
-    Effect.tapError((error) => Effect.logDebug("the TLS handshake with a client failed", error)),
-    Effect.option
-  )
 
 /** A handler that lost its peer is the network's everyday life; any other failure is the program's. */
 const logFailure = (cause: Cause.Cause<unknown>) =>
@@ -125,97 +141,129 @@ const logFailure = (cause: Cause.Cause<unknown>) =>
     ? Effect.logDebug("a connection ended early", cause)
     : Effect.logWarning("a connection's handler failed", cause)
 
-const make = Effect.fnUntraced(function*(options: Options) {
-  const tls = options.tls === undefined ? undefined : yield* resolveServer(options.tls)
+/** What runs for each connection. It also gets the stream that carries it. */
+type Handler<E, R> = (connection: Connection.Connection, stream: Duplex) => Effect.Effect<void, E, R>
+
+/** A server of the connections that something gives. */
+const make = Effect.fnUntraced(function*(
+  bound: Listener.Bound,
+  stopListening: Effect.Effect<void>,
+  options: Options,
+  stopRequested?: Effect.Effect<void>
+) {
+  const open = yield* opening({
+    proxyProtocol: options.proxyProtocol,
+    tls: options.tls,
+    timeout: Duration.fromInputUnsafe(options.handshakeTimeout ?? "10 seconds")
+  })
+  const source: Serving.Source = {
+    bound,
+    stopListening,
+    maxConnections: options.maxConnections ?? 100,
+    reject: options.overflow === "reject",
+    served: 0
+  }
+  const name = formatSocketAddress(bound.address)
+
+  const run = <E, R>(
+    handler: Handler<E, R>,
+    drainTimeout: Duration.Input
+  ): Effect.Effect<never, TcpError, Exclude<R, Scope.Scope>> =>
+    Effect.contextWith((context: Context.Context<never>) => {
+      const report = reporter(name, context)
+      const sweep = options.idleTimeout === undefined ? undefined : new IdleSweep(options.idleTimeout)
+
+      const handle = (connection: Connection.Connection, stream: Duplex) => {
+        const handled = traced("TcpServer.connection", () => ({
+          "hawser.connection": connection.id,
+          "server.address": name,
+          ...Option.match(connection.remoteAddress, {
+            onNone: () => ({}),
+            onSome: (address) => ({ "client.address": formatSocketAddress(address) })
+          })
+        }), "server")(handler(connection, stream))
+        return sweep === undefined
+          ? handled
+          : sweep.watch(handled, progressOf(connection.stats, stream), () => report.idle(stream))
+      }
+
+      /** A connection whose client has to get through a handshake first. */
+      const opened = (duplex: Duplex, open: Opening) =>
+        Effect.matchEffect(open(duplex), {
+          onFailure: (error) =>
+            Effect.andThen(
+              Effect.sync(() => report.handshakeFailed(duplex, error)),
+              Effect.logDebug("the handshake with a client failed", error)
+            ),
+          onSuccess: ({ localAddress, remoteAddress, stream }) =>
+            Effect.flatMap(
+              Connection.fromDuplex(stream, { role: "accepted", localAddress, remoteAddress }),
+              (connection) => handle(connection, stream)
+            )
+        })
+
+      const serving = Serving.serve(source, {
+        run: (duplex) =>
+          Effect.scoped(Effect.catchCause(
+            open === undefined
+              ? Effect.flatMap(
+                Connection.fromDuplex(duplex, { role: "accepted" }),
+                (connection) => handle(connection, duplex)
+              )
+              : opened(duplex, open),
+            logFailure
+          )),
+        rejected: report.rejected,
+        drainTimeout
+      })
+      const swept = sweep === undefined ? serving : Effect.raceFirst(serving, sweep.run)
+      return stopRequested === undefined
+        ? swept
+        : Effect.raceFirst(swept, Effect.andThen(stopRequested, Effect.interrupt))
+    })
+
+  const serve: TcpServer["Service"]["serve"] = Effect.fn("TcpServer.serve")((handler) =>
+    run(handler, options.drainTimeout ?? "10 seconds")
+  )
+
+  const accept: TcpServer["Service"]["accept"] = Stream.unwrap(Effect.gen(function*() {
+    const connections = yield* Queue.unbounded<Connection.Connection, TcpError>()
+    const serving = run(
+      (connection, stream) => Effect.andThen(Queue.offer(connections, connection), closed(stream)),
+      0
+    )
+    yield* Effect.forkScoped(
+      Effect.onError(serving, (cause) => Queue.failCause(connections, cause)),
+      { startImmediately: true }
+    )
+    return Stream.fromQueue(connections)
+  }))
+
+  const unattended = (handler: Handler<TcpError, Scope.Scope>) => run(handler, 0)
+  return TcpServer.of({
+    address: bound.address,
+    serve,
+    accept,
+    mailbox: Mailbox.bytes(unattended),
+    mailboxOf: (framing) => Mailbox.frames(unattended, framing)
+  })
+})
+
+/** A server of an address. */
+const listen = Effect.fnUntraced(function*(options: Options, stopRequested?: Effect.Effect<void>) {
   const listener = yield* Listener.Listener
-  const drainTimeout = options.drainTimeout ?? "10 seconds"
   const address: DialTarget = options.path === undefined
     ? { host: options.host ?? "127.0.0.1", port: options.port ?? 0 }
     : { path: options.path }
   // a scope of its own, so that draining can stop listening before the layer goes
   const listening = yield* Scope.fork(yield* Effect.scope)
-  const bound = yield* Scope.provide(listener.bind(address), listening)
-  const stopListening = Scope.close(listening, Exit.void)
-  const places = yield* Semaphore.make(options.maxConnections ?? 100)
-  const reject = options.overflow === "reject"
-  const next = reject ? bound.accept : Effect.andThen(places.takeScoped(1), bound.accept)
-
-  /** Accepts one connection in a scope of its own under `parent`, which also holds its place, and leaves both to `run`. */
-  const acceptOne = <A, R>(
-    parent: Scope.Scope,
-    run: (duplex: Duplex, scope: Scope.Closeable) => Effect.Effect<A, never, R>
-  ) =>
-    Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
-      const scope = yield* Scope.fork(parent)
-      const duplex = yield* restore(Scope.provide(next, scope)).pipe(
-        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
-      )
-      if (reject) {
-        if (!(yield* places.takeIfAvailable(1))) return yield* Scope.close(scope, Exit.void)
-        yield* Scope.addFinalizer(scope, places.release(1))
-      }
-      return yield* run(duplex, scope)
-    }))
-
-  /** The connection and the stream that carries it, or none when the client did not get through the TLS handshake. */
-  const open = Effect.fnUntraced(function*(duplex: Duplex) {
-    const stream = tls === undefined ? Option.some(duplex) : yield* encrypt(duplex, tls)
-    if (Option.isNone(stream)) return undefined
-    return { connection: yield* Connection.fromDuplex(stream.value, { role: "accepted" }), stream: stream.value }
-  })
-
-  const serve: TcpServer["Service"]["serve"] = Effect.fn("TcpServer.serve")(function*(handler) {
-    // finalizers run last first: stop listening, let handlers finish, interrupt those that did not, close what is left
-    const connections = yield* Scope.fork(yield* Effect.scope)
-    const handlers = yield* FiberSet.make<void>()
-    yield* Effect.addFinalizer(() =>
-      Effect.andThen(stopListening, Effect.timeoutOption(FiberSet.awaitEmpty(handlers), drainTimeout))
-    )
-    return yield* Effect.forever(
-      acceptOne(connections, (duplex, scope) =>
-        FiberSet.run(
-          handlers,
-          open(duplex).pipe(
-            Effect.flatMap((opened) => opened === undefined ? Effect.void : handler(opened.connection)),
-            Effect.catchCause(logFailure),
-            Scope.provide(scope),
-            Effect.onExit((exit) => Scope.close(scope, exit))
-          ),
-          { startImmediately: true }
-        ))
-    )
-  }, Effect.scoped)
-
-  /** A connection whose scope closes when the connection does. */
-  const adopt = Effect.fnUntraced(function*({ duplex, scope }: { duplex: Duplex; scope: Scope.Closeable }) {
-    const opened = yield* Scope.provide(open(duplex), scope)
-    // it ends by itself: closing the scope, from wherever, closes the stream
-    const over = opened === undefined ? Effect.void : closed(opened.stream)
-    yield* Effect.forkDetach(Effect.andThen(over, Scope.close(scope, Exit.void)))
-    return Option.fromUndefinedOr(opened?.connection)
-  })
-
-  const accept: TcpServer["Service"]["accept"] = Stream.unwrap(Effect.gen(function*() {
-    const parent = yield* Effect.scope
-    yield* Effect.addFinalizer(() => stopListening)
-    return Stream.fromEffectRepeat(
-      acceptOne(parent, (duplex, scope) => Effect.succeed({ duplex, scope }))
-    ).pipe(
-      // unordered, so that nobody waits for another client's handshake
-      Stream.mapEffect((accepted) => accepted === undefined ? Effect.succeedNone : adopt(accepted), {
-        concurrency: "unbounded",
-        unordered: true
-      }),
-      Stream.filterMap(Result.fromOption(() => undefined))
-    )
-  }))
-
-  return TcpServer.of({ address: bound.address, serve, accept })
+  const bound = yield* Scope.provide(listener.bind(address, { mode: options.mode }), listening)
+  return yield* make(bound, Scope.close(listening, Exit.void), options, stopRequested)
 })
 
 /**
  * A server. Listens when the layer is built and stops when it goes. Errors: `TcpError` (`AddressInUse`,
- * `PermissionDenied`), `TlsConfigError`.
+ * `PermissionDenied`, `Unknown` for options that make no sense), `TlsConfigError`.
  *
  * @category layers
  * @since 0.1.0
@@ -223,4 +271,86 @@ const make = Effect.fnUntraced(function*(options: Options) {
 export const layer = (
   options: Options
 ): Layer.Layer<TcpServer, TcpError | TlsConfigError, Listener.Listener> =>
-  Layer.fresh(Layer.effect(TcpServer, make(options)))
+  Layer.fresh(Layer.effect(TcpServer, listen(options)))
+
+/**
+ * How to serve with several processes.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ClusterOptions extends Options {
+  /** How many processes serve. Default: as many as the machine has processors for this one. */
+  readonly workers?: number | undefined
+  /**
+   * When a worker that has ended is started again. Default: after 100 milliseconds, then after twice as long each time up
+   * to 5 seconds, for as long as it takes.
+   */
+  readonly restart?: Schedule.Schedule<unknown> | undefined
+}
+
+/**
+ * A server of several processes on one port, with `node:cluster`: for work that one processor does not do fast enough.
+ *
+ * The program runs in all of them. In the first process, the primary, this layer starts the workers and keeps them
+ * alive, and `serve`, `accept` and the mailboxes only wait: no connection ever comes there. In a worker it is the server,
+ * and gets its share of the connections in turn.
+ *
+ * **Details**
+ *
+ * - `maxConnections` and all other limits are each worker's.
+ * - The layer is built in the primary when a worker listens. When none can, it fails as `layer` does, with `Unknown` where
+ *   the reason is not about the address. `serve` fails in the primary when `restart` has given a worker up.
+ * - When its scope closes in the primary, the workers drain: they stop listening, their `serve` is interrupted, handlers
+ *   get `drainTimeout`, and with the end of the program the process ends. One that takes 5 seconds more is killed.
+ * - A worker whose primary is gone ends at once.
+ *
+ * **Gotchas**
+ *
+ * - Only the system's network has ports that processes can share: provide `Listener.layer`.
+ * - What is not for each process, such as a migration at the start, goes where `node:cluster`'s `isPrimary` is true.
+ * - Should all workers of a server with port 0 end at once, those that replace them get another port.
+ *
+ * **Example** (An echo server on every processor)
+ *
+ * ```ts
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Effect, Layer, Stream } from "effect"
+ * import { Listener, TcpServer } from "hawser"
+ *
+ * const Live = TcpServer.layerCluster({ port: 7000 }).pipe(Layer.provide(Listener.layer))
+ *
+ * const program = TcpServer.TcpServer.use((server) =>
+ *   server.serve((connection) => Stream.run(connection.reads, connection.writes))
+ * )
+ *
+ * NodeRuntime.runMain(Effect.provide(program, Live))
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerCluster = (
+  options: ClusterOptions
+): Layer.Layer<TcpServer, TcpError | TlsConfigError, Listener.Listener> =>
+  Layer.fresh(Layer.effect(TcpServer, Cluster.isWorker ? work(options) : supervise(options)))
+
+const work = Effect.fnUntraced(function*(options: ClusterOptions) {
+  yield* Effect.addFinalizer(() => Cluster.leave)
+  return yield* Effect.tapError(listen(options, Cluster.drainRequested), Cluster.reportFailure)
+})
+
+const supervise = Effect.fnUntraced(function*(options: ClusterOptions) {
+  const { address, failure } = yield* Cluster.supervise({
+    workers: options.workers,
+    restart: options.restart,
+    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
+  })
+  return TcpServer.of({
+    address,
+    serve: () => failure,
+    accept: Stream.fromEffect(failure),
+    mailbox: Mailbox.bytes(() => failure),
+    mailboxOf: (framing) => Mailbox.frames(() => failure, framing)
+  })
+})

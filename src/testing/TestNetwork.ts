@@ -138,11 +138,11 @@ const listener = (network: MemoryNetwork) =>
   Listener.Listener.of({
     bind: Effect.fn("Listener.bind")(function*(input, options) {
       const target = yield* Listener.parseAddress(input)
-      const { accept, address } = yield* Effect.acquireRelease(
+      const { accept, address, receive } = yield* Effect.acquireRelease(
         network.listen(target, options?.pending ?? 128),
         (bound) => Effect.sync(bound.close)
       )
-      return { accept, address }
+      return { accept, address, receive }
     })
   })
 

@@ -30,6 +30,7 @@ const reasons: ReadonlyArray<readonly [reason: TcpError.TcpErrorReason, message:
     "the system does not permit listening on 127.0.0.1:80",
     false
   ],
+  [new TcpError.UnknownConnection({ id: "tcp-7" }), "the server has no connection tcp-7", false],
   [new TcpError.Encoding({ encoding: "koi8-r", detail: "no \"→\"" }), "no \"→\" (encoding koi8-r)", false],
   [
     new TcpError.Malformed({ framing: "netstring", detail: "a length begins with a zero" }),

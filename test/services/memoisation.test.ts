@@ -35,7 +35,11 @@ const network = (name: string, asked: Asked) =>
       bind: () =>
         Effect.sync(() => {
           asked.push(name)
-          return { address: unixPathAddress(name), accept: Effect.never }
+          return {
+            address: unixPathAddress(name),
+            accept: Effect.never,
+            receive: () => ({ more: () => {}, stop: () => {} })
+          }
         })
     }))
   )

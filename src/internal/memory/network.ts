@@ -74,6 +74,7 @@ export class MemoryNetwork {
           ? NetAddress.inetAddressFromNativeUnsafe(address, port)
           : NetAddress.unixPathAddress(address),
         accept: waiting.accept,
+        receive: waiting.receive,
         close: () => {
           this.listeners.delete(key)
           waiting.close()

@@ -1,0 +1,82 @@
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Tracer from "effect/Tracer"
+import type { Duplex } from "node:stream"
+import { Closed, TcpError } from "../../errors/TcpError.ts"
+import type { Bound } from "../net/listen.ts"
+
+/** Where connections come from, and how many are served at once. */
+export interface Source {
+  readonly bound: Pick<Bound, "receive">
+  readonly stopListening: Effect.Effect<void>
+  readonly maxConnections: number
+  /** Whether connections beyond the limit are closed, instead of having them wait. */
+  readonly reject: boolean
+  /** How many are being served; shared by all who serve from here. */
+  served: number
+}
+
+/** What becomes of the connections. */
+export interface Service<R> {
+  /** Runs for each connection, in a fiber of its own, and closes it. Fails with nothing. */
+  readonly run: (duplex: Duplex) => Effect.Effect<void, never, R>
+  /** Is told of a connection that was closed because there were too many. */
+  readonly rejected: (duplex: Duplex) => void
+  /** How long those that run may go on after an interruption. */
+  readonly drainTimeout: Duration.Input
+}
+
+/**
+ * Serves until it is interrupted or the listener closes, then stops listening, lets what runs finish for a while and
+ * interrupts the rest.
+ *
+ * Accepting is a callback, a counter and one fiber: this is what a server does most often.
+ */
+export const serve = <R>(source: Source, service: Service<R>): Effect.Effect<never, TcpError, R> =>
+  Effect.contextWith((context: Context.Context<R>) => {
+    // a connection is no part of the span of a server that runs for months
+    const fork = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context) as Context.Context<R>)
+    const fibers = new Set<Fiber.Fiber<void>>()
+    let whenEmpty = () => {}
+
+    const take = (duplex: Duplex) => {
+      if (source.served >= source.maxConnections) {
+        duplex.destroy()
+        return service.rejected(duplex)
+      }
+      source.served++
+      const fiber = fork(service.run(duplex))
+      if (fiber.pollUnsafe() !== undefined) return left()
+      fibers.add(fiber)
+      fiber.addObserver(() => {
+        fibers.delete(fiber)
+        left()
+      })
+    }
+    const left = () => {
+      source.served--
+      if (!source.reject) reception?.more()
+      if (fibers.size === 0) whenEmpty()
+    }
+
+    let reception: ReturnType<Bound["receive"]> | undefined
+    const receive = Effect.callback<never, TcpError>((resume) => {
+      reception = source.bound.receive({
+        ready: () => source.reject || source.served < source.maxConnections,
+        take,
+        closed: () => resume(Effect.fail(new TcpError({ reason: new Closed() })))
+      })
+    })
+    const empty = Effect.callback<void>((resume) => {
+      whenEmpty = () => resume(Effect.void)
+      if (fibers.size === 0) whenEmpty()
+    })
+    return Effect.onExit(receive, () =>
+      Effect.sync(() => reception?.stop()).pipe(
+        Effect.andThen(source.stopListening),
+        Effect.andThen(Effect.timeoutOption(empty, service.drainTimeout)),
+        Effect.andThen(Effect.suspend(() => Fiber.interruptAll(fibers)))
+      ))
+  })
