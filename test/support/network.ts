@@ -8,7 +8,7 @@ import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { leavesNothing } from "./leaks.ts"
 
 /** The networks a suite runs on; bind `127.0.0.1` port 0 and dial the address that comes back. */
-const networks = {
+export const networks = {
   "on loopback": () => Layer.merge(Dialer.layer, Listener.layer),
   "on the test network": () => TestNetwork.layer(),
   "on the test network, byte by byte": () => TestNetwork.layer({ fragment: 1 })
