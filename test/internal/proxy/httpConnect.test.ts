@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Http from "node:http"
 import type { ProxyInput } from "../../../src/internal/proxy/settings.ts"
 import { Sizes } from "../../support/fragments.ts"
 import { begin, reasonOf, shake as shakeWith, type ShakeOptions } from "../../support/proxyHandshake.ts"
@@ -30,6 +31,23 @@ const accepted = {
   "interim answers": "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
 }
 
+/** What node:http makes of an answer to CONNECT: its status and what follows its head, or nothing. */
+const nodeHttp = (reply: Uint8Array) =>
+  Effect.callback<{ readonly status: number; readonly rest: string } | undefined>((resume) => {
+    const duplex = new ScriptedDuplex()
+    Http.request({ method: "CONNECT", path: "db.test:5432", createConnection: () => duplex })
+      .on("connect", ({ statusCode = 0 }, _socket, head) => {
+        let rest = String(head)
+        for (let chunk: Buffer | null; (chunk = duplex.read()) !== null;) rest += String(chunk)
+        resume(Effect.succeed({ status: statusCode, rest }))
+      })
+      .on("error", () => resume(Effect.undefined))
+      .on("close", () => resume(Effect.undefined))
+      .end()
+    duplex.on("error", () => {}).arrive(reply)
+    duplex.endInput()
+  })
+
 describe("HTTP CONNECT", () => {
   for (const [name, reply] of Object.entries(accepted)) {
     it.live.prop(
@@ -54,6 +72,53 @@ describe("HTTP CONNECT", () => {
           )
         }
       }))
+
+    it.live(`makes each change of one byte of ${name} an answer or a typed error`, () =>
+      Effect.gen(function*() {
+        for (let at = 0; at < reply.length; at++) {
+          for (const to of [0, 0x0a, 0x0d, 0x20, 0x31, 0x34, 0x3a, 0x7f, 0xff]) {
+            const changed = Buffer.from(reply)
+            changed[at] = to
+            const { duplex, exit } = yield* shake(changed, { sizes: [1000] })
+            if (Exit.isFailure(exit)) {
+              assert.include(["ProxyRefused", "ProxyAuthentication", "ProxyProtocol"], reasonOf(exit)._tag)
+            }
+            assert.deepStrictEqual(duplex.eventNames(), ["error"], `${at}: ${to}`)
+          }
+        }
+      }))
+
+    it.live.prop(
+      `says of ${name}, changed or not, what node:http says of what it understands`,
+      {
+        changes: Schema.Array(
+          Schema.Struct({
+            at: Schema.Natural,
+            to: Schema.Literals(["0", "1", "2", "4", "5", "7", " ", ":", "x", "\r", "\n", "\t"])
+          })
+        )
+      },
+      ({ changes }) =>
+        Effect.gen(function*() {
+          const changed = Buffer.from(reply)
+          for (const { at, to } of changes.slice(0, 2)) changed[at % changed.length] = to.charCodeAt(0)
+          // node takes versions that are not those of CONNECT over a connection of its own
+          if (/HTTP\/[^1]/.test(String(changed))) return
+          const oracle = yield* nodeHttp(Buffer.concat([changed, Buffer.from("early")]))
+          // it has no say where it understands nothing, and takes an interim answer for the last one
+          if (oracle === undefined || oracle.status < 200) return
+          const { exit, rest } = yield* shake(changed, { sizes: [1000], early: "early" })
+          if (oracle.status < 300) {
+            assert.isTrue(Exit.isSuccess(exit), String(exit))
+            assert.strictEqual(rest, oracle.rest)
+          } else {
+            const reason = reasonOf(exit)
+            if (oracle.status === 407) return assert.strictEqual(reason._tag, "ProxyAuthentication")
+            assert.strictEqual(reason._tag === "ProxyRefused" && reason.code, oracle.status)
+          }
+        }),
+      { arbitrary: { runs: 100 } }
+    )
 
     it.live.prop(
       `survives any change to ${name}`,

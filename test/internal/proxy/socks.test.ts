@@ -3,10 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { inspect } from "node:util"
 import { SocksClient } from "socks"
-import type { ProxyInput } from "../../../src/internal/proxy/settings.ts"
+import { type ProxyInput, resolve } from "../../../src/internal/proxy/settings.ts"
 import { Sizes } from "../../support/fragments.ts"
 import { begin, reasonOf, shake } from "../../support/proxyHandshake.ts"
 import { ScriptedDuplex, turn } from "../../support/scripted.ts"
@@ -32,6 +33,37 @@ const replies = {
   "with credentials that nobody wants": [withCredentials, bytes("0500 05000001 00000000 0000")],
   "of SOCKS4": [socks4, bytes("005a 0000 00000000")]
 } satisfies Record<string, readonly [ProxyInput, Buffer]>
+
+/** What the client of `socks` makes of a reply when it is used plainly: fed byte by byte, until it says that it is done. */
+const plainSocks = Effect.fnUntraced(function*(input: ProxyInput, reply: Uint8Array) {
+  const duplex = new ScriptedDuplex()
+  const proxy = Result.getOrThrow(resolve(input))
+  let established = false
+  const client = new SocksClient({
+    command: "connect",
+    destination: { host: "db.test", port: 5432 },
+    proxy: {
+      host: "proxy.test",
+      port: 1080,
+      type: proxy.kind === "socks5" ? 5 : 4,
+      ...(proxy.credentials === undefined ? {} : { userId: proxy.credentials.username }),
+      ...(proxy.credentials?.password === undefined ? {} : { password: Redacted.value(proxy.credentials.password) })
+    },
+    timeout: 60_000
+  })
+  client.on("established", () => established = true).on("error", () => {})
+  client.connect(duplex.on("error", () => {}))
+  let used = 0
+  while (!established && used < reply.length && !duplex.destroyed) {
+    duplex.emit("data", reply.subarray(used, ++used))
+    yield* Effect.yieldNow
+  }
+  assert.isTrue(established, "socks did not accept it")
+  return {
+    rest: Buffer.from(reply.subarray(used)).toString(),
+    sent: Buffer.concat(duplex.written).toString("hex")
+  }
+})
 
 describe("the private part of socks that we use", () => {
   it("has the shape that we know", () => {
@@ -63,6 +95,43 @@ describe("SOCKS handshake", () => {
           )
         }
       }))
+
+    it.live(`makes each change of one byte of a reply ${name} a reply or a typed error`, () =>
+      Effect.gen(function*() {
+        // of a long name only the ends decide anything
+        const places = Array.from(reply.keys()).filter((at) => at < 20 || at >= reply.length - 3)
+        for (const at of places) {
+          for (const to of [0, 1, 2, 3, 4, 5, 90, 91, 0x7f, 0xff]) {
+            const changed = Buffer.from(reply)
+            changed[at] = to
+            const { duplex, exit } = yield* shake(proxy, changed, { sizes: [1000] })
+            if (Exit.isFailure(exit)) {
+              assert.include(["ProxyRefused", "ProxyAuthentication", "ProxyProtocol"], reasonOf(exit)._tag)
+            }
+            assert.deepStrictEqual(duplex.eventNames(), ["error"], `${at}: ${to}`)
+          }
+        }
+      }))
+
+    it.live.prop(
+      `takes no reply ${name}, changed or not, that socks by itself would not, and as many bytes of it`,
+      {
+        changes: Schema.Array(
+          Schema.Struct({ at: Schema.Natural, to: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 })) })
+        )
+      },
+      ({ changes }) =>
+        Effect.gen(function*() {
+          const changed = Buffer.from(reply)
+          for (const { at, to } of changes) changed[at % changed.length] = to
+          const { exit, rest, sent } = yield* shake(proxy, changed, { sizes: [1000], early: "early" })
+          if (Exit.isFailure(exit)) return
+          const oracle = yield* plainSocks(proxy, Buffer.concat([changed, Buffer.from("early")]))
+          assert.strictEqual(rest, oracle.rest)
+          assert.strictEqual(sent.toString("hex"), oracle.sent)
+        }),
+      { arbitrary: { runs: 60 } }
+    )
 
     it.live.prop(
       `survives any change to a reply ${name}`,
