@@ -32,13 +32,6 @@ export type CloseReason =
 /** Takes what a read wants out of the buffer, or `undefined` when there is too little. */
 type Attempt<A> = () => Exit.Exit<A, TcpError> | undefined
 
-/** Who waits for more bytes; `wake` is called when `need` of them are there, and when nothing more comes. */
-interface Waiter {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly need: number
-  readonly wake: () => void
-}
-
 const failure = (reason: TcpErrorReason) => Exit.fail(new TcpError({ reason }))
 
 const reasonOf = (cause: NodeJS.ErrnoException): TcpErrorReason =>
@@ -65,7 +58,10 @@ export class ConnectionCore {
   private readable = true
   private local = false
   private detached = false
-  private waiter: Waiter | undefined
+  /** Who waits for more bytes: called when `need` of them are there, and when nothing more comes. */
+  private waiting: Fiber.Fiber<unknown, unknown> | undefined
+  private need = 0
+  private notify: ((exit: Exit.Exit<void>) => void) | undefined
   private consumer: ((bytes: Uint8Array) => void) | undefined
   private drains: Set<() => void> | undefined
   private closers: Set<(reason: CloseReason) => void> | undefined
@@ -106,7 +102,7 @@ export class ConnectionCore {
       return true
     }
     this.buffer.push(lent ? copyOf(bytes) : bytes)
-    if (this.waiter !== undefined && this.buffer.size >= this.waiter.need) this.wake()
+    if (this.waiting !== undefined && this.buffer.size >= this.need) this.wake()
     if (this.buffer.size < highWaterMark || this.flowing !== "yes" || this.isAwaited()) return true
     this.flowing = "paused"
     return false
@@ -147,13 +143,13 @@ export class ConnectionCore {
 
   /** Whether somebody waits for more, and not only did until it was interrupted. */
   private isAwaited(): boolean {
-    return this.waiter !== undefined && this.waiter.fiber.pollUnsafe() === undefined
+    return this.waiting !== undefined && this.waiting.pollUnsafe() === undefined
   }
 
   private wake(): void {
-    const waiter = this.waiter
-    this.waiter = undefined
-    waiter?.wake()
+    const { notify } = this
+    this.waiting = this.notify = undefined
+    notify?.(Exit.void)
   }
 
   /** Why nothing more will arrive, or `undefined` while something may. */
@@ -165,24 +161,30 @@ export class ConnectionCore {
 
   /** Whether another fiber is waiting in a read. One that was interrupted, or that reads again, is not. */
   private busy(fiber: Fiber.Fiber<unknown, unknown>): boolean {
-    return this.isAwaited() && this.waiter?.fiber !== fiber
+    return this.waiting !== fiber && this.isAwaited()
   }
 
-  /** Calls `wake` once when `need` bytes are there or nothing more comes. */
-  waitFor(fiber: Fiber.Fiber<unknown, unknown>, need: number, wake: () => void): void {
+  /** Calls `notify` once when `need` bytes are there or nothing more comes. */
+  waitFor(fiber: Fiber.Fiber<unknown, unknown>, need: number, notify: () => void): void {
     this.flow()
-    this.waiter = { fiber, need, wake }
+    this.waiting = fiber
+    this.need = need
+    this.notify = notify
   }
 
   /** Forgets who waits. */
   stopWaiting(fiber: Fiber.Fiber<unknown, unknown>): void {
-    if (this.waiter?.fiber === fiber) this.waiter = undefined
+    if (this.waiting === fiber) this.waiting = this.notify = undefined
   }
 
   /** Lets the stream go on when enough of what it had given was taken. */
   relieve(): void {
     if (this.flowing === "paused" && this.buffer.size < highWaterMark / 2) this.flow()
   }
+
+  private readonly notified = Effect.callback<void>((resume) => {
+    this.notify = resume
+  })
 
   private attempt<A>(
     fiber: Fiber.Fiber<unknown, unknown>,
@@ -196,9 +198,10 @@ export class ConnectionCore {
     }
     const end = this.endOfInput()
     if (end !== undefined) return failure(end)
-    return Effect.callback((resume) =>
-      this.waitFor(fiber, need, () => resume(Effect.suspend(() => this.attempt(fiber, attempt, need))))
-    )
+    this.flow()
+    this.waiting = fiber
+    this.need = need
+    return Effect.flatMap(this.notified, () => this.attempt(fiber, attempt, need))
   }
 
   /** Says no to a second reader, and begins to read otherwise. */
@@ -207,9 +210,14 @@ export class ConnectionCore {
     return this.busy(fiber) ? failure(new ConcurrentRead()) : undefined
   }
 
-  /** Runs the attempt that `make` makes until it gives something, each time `need` bytes are there. */
-  private until<A>(make: () => Attempt<A>, need = 0): Effect.Effect<A, TcpError> {
-    return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, make(), need))
+  /** Runs an attempt until it gives something, each time `need` bytes are there. */
+  private until<A>(attempt: Attempt<A>, need = 0): Effect.Effect<A, TcpError> {
+    return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, attempt, need))
+  }
+
+  /** The same with an attempt that remembers how far it has looked, and is made anew each time the effect is run. */
+  private untilFound<A>(make: () => Attempt<A>): Effect.Effect<A, TcpError> {
+    return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, make(), 0))
   }
 
   private timed<A>(effect: Effect.Effect<A, TcpError>, timeout: Duration.Input | undefined) {
@@ -228,7 +236,7 @@ export class ConnectionCore {
 
   /** Everything that is there, at least one piece. */
   get readPieces(): Effect.Effect<[Buffer, ...Array<Buffer>], TcpError> {
-    return this.until(() => this.takePieces)
+    return this.until(this.takePieces)
   }
 
   read(
@@ -244,7 +252,7 @@ export class ConnectionCore {
     const refusal = maxSize === undefined ? undefined : refuseSize(maxSize)
     if (refusal !== undefined) return failure(refusal)
     return this.timed(
-      this.until(() => {
+      this.untilFound(() => {
         const search = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
         return () => {
           if (search !== undefined) {
@@ -273,12 +281,12 @@ export class ConnectionCore {
     const refusal = refuseSize(count)
     if (refusal !== undefined) return failure(refusal)
     const take: Attempt<Buffer> = () => this.buffer.size >= count ? Exit.succeed(this.buffer.take(count)) : undefined
-    return this.until(() => take, count)
+    return this.until(take, count)
   }
 
   /** The bytes up to a marker, with it or without. */
   readUntil(marker: Uint8Array, maxSize: number, includeMarker: boolean): Effect.Effect<Buffer, TcpError> {
-    return this.until(() => {
+    return this.untilFound(() => {
       const reader = new MarkerReader(marker, maxSize)
       return () => {
         const end = reader.end(this.buffer)
@@ -306,7 +314,7 @@ export class ConnectionCore {
         ? Exit.succeed(step.success)
         : failure(step.failure)
     }
-    return this.until(() => take)
+    return this.until(take)
   }
 
   /** All frames that are there, at least one; a frame that fails comes after those before it. */
@@ -316,7 +324,7 @@ export class ConnectionCore {
       if (Arr.isArrayNonEmpty(taken.frames)) return Exit.succeed(taken.frames)
       return taken.failure === undefined ? undefined : failure(taken.failure)
     }
-    return this.until(() => take)
+    return this.until(take)
   }
 
   /** Gives all that arrives to `consumer`, in memory that is used again afterwards. */

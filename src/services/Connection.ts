@@ -225,6 +225,15 @@ export type {
 
 const bytesOf = (data: Uint8Array | string): Uint8Array => typeof data === "string" ? Buffer.from(data) : data
 
+/** Programs read with the same few markers again and again. */
+let lastMarker: { readonly text: string; readonly bytes: Buffer } = { text: "\n", bytes: Buffer.from("\n") }
+
+const markerOf = (marker: Uint8Array | string): Uint8Array => {
+  if (typeof marker !== "string") return marker
+  if (marker !== lastMarker.text) lastMarker = { text: marker, bytes: Buffer.from(marker) }
+  return lastMarker.bytes
+}
+
 const orFail = <A>(result: Result.Result<A, TcpError["reason"]>): Effect.Effect<A, TcpError> =>
   Effect.mapError(Effect.fromResult(result), (reason) => new TcpError({ reason }))
 
@@ -260,7 +269,7 @@ class Impl implements Connection {
   read(options: ReadOptions = {}) {
     return this.core.read({
       maxSize: options.maxSize,
-      marker: options.marker === undefined ? undefined : bytesOf(options.marker),
+      marker: options.marker === undefined ? undefined : markerOf(options.marker),
       timeout: options.timeout,
       limit: Framing.defaultMaxSize
     })
@@ -282,7 +291,7 @@ class Impl implements Connection {
     options?: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined }
   ) {
     return this.core.readUntil(
-      bytesOf(marker),
+      markerOf(marker),
       options?.maxSize ?? Framing.defaultMaxSize,
       options?.includeMarker === true
     )
