@@ -44,7 +44,9 @@ export class InvalidTarget extends Schema.TaggedError<InvalidTarget>("hawser/Dia
 }
 
 /**
- * No address was found for `name`. Retryable when the resolver said "try again" (`EAI_AGAIN`).
+ * No address was found for `name`; `code` is the system's (`ENOTFOUND`, `EAI_AGAIN`, ...) or, where names are resolved by
+ * Effect's `Dns`, the reason of its `DnsError` (`NotFound`, `Timeout`, `ServerFailure`, ...). Retryable when the resolver
+ * could not answer now: `EAI_AGAIN`, `Timeout`, `Temporary`, `ServerFailure`.
  *
  * @category reasons
  * @since 0.1.0
@@ -55,7 +57,7 @@ export class NameNotFound extends Schema.TaggedError<NameNotFound>("hawser/DialE
 ) {
   /** Whether dialling again could succeed. */
   get isRetryable(): boolean {
-    return this.code === "EAI_AGAIN"
+    return ["EAI_AGAIN", "Timeout", "Temporary", "ServerFailure"].includes(this.code)
   }
   override get message(): string {
     return `the name "${this.name}" has no address (${this.code})`
@@ -125,11 +127,12 @@ export class ConnectTimeout extends Schema.TaggedError<ConnectTimeout>("hawser/D
  *
  * - `name`: the certificate is not for the name that was dialled
  * - `expired`, `notYetValid`: the certificate's dates
- * - `issuer`: no trusted certificate authority issued it (this includes self-signed certificates)
- * - `revoked`: the issuer revoked it
+ * - `issuer`: no trusted certificate authority issued it
+ * - `selfSigned`: it was issued by itself, and is not trusted
+ * - `revoked`: its issuer revoked it, or the revocation lists do not tell whether it did
  * - `pin`: the public key is not a pinned one
- * - `clientCertificate`: the peer refused or demands a client certificate
- * - `protocol`: no common protocol version or cipher, or the peer does not speak TLS
+ * - `clientCertificate`: the server refused the client's certificate or demands one, or the client has none for us
+ * - `protocol`: no common version, cipher or ALPN protocol, or the peer does not speak TLS
  * - `closed`: the connection ended during the handshake
  *
  * @category models
@@ -140,6 +143,7 @@ export const TlsCheck = Schema.Literals([
   "expired",
   "notYetValid",
   "issuer",
+  "selfSigned",
   "revoked",
   "pin",
   "clientCertificate",
@@ -156,8 +160,9 @@ export const TlsCheck = Schema.Literals([
 export type TlsCheck = typeof TlsCheck.Type
 
 /**
- * The TLS handshake failed: `check` says what was wrong, `code` is OpenSSL's or Node's own code, `servername` the name
- * that was expected and `detail` what came instead.
+ * The TLS handshake failed: `check` says what was wrong, `code` is OpenSSL's or Node's own code, `servername` the name of
+ * the peer and `detail` the whole story. `expected` and `received` are its two sides where the peer told its own: names,
+ * dates, issuers, pins, protocols.
  *
  * @category reasons
  * @since 0.1.0
@@ -169,6 +174,8 @@ export class TlsHandshake extends Schema.TaggedError<TlsHandshake>("hawser/DialE
     code: Schema.String,
     servername: Schema.String,
     detail: Schema.String,
+    expected: Schema.optional(Schema.String),
+    received: Schema.optional(Schema.String),
     cause: Schema.optional(Schema.Defect())
   }
 ) {
@@ -258,6 +265,45 @@ export class TunnelRefused extends Schema.TaggedError<TunnelRefused>("hawser/Dia
 }
 
 /**
+ * The target has failed too often and is left alone for `retryAfter` (`Policy.layer`): nothing was dialled.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class CircuitOpen extends Schema.TaggedError<CircuitOpen>("hawser/DialError/CircuitOpen")(
+  "CircuitOpen",
+  { retryAfter: Schema.Duration }
+) {
+  /** Whether dialling again could succeed. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `not dialled: it failed too often and is left alone for ${Duration.format(this.retryAfter)}`
+  }
+}
+
+/**
+ * The target was dialled as often as it may be; the next dial is allowed in `retryAfter` (`Policy.layer`): nothing was
+ * dialled.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class RateLimited extends Schema.TaggedError<RateLimited>("hawser/DialError/RateLimited")(
+  "RateLimited",
+  { retryAfter: Schema.Duration }
+) {
+  /** Whether dialling again could succeed. */
+  get isRetryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `not dialled: it was dialled too often; the next dial is allowed in ${Duration.format(this.retryAfter)}`
+  }
+}
+
+/**
  * Something this library has no name for; `cause` is the system's error.
  *
  * @category reasons
@@ -293,6 +339,8 @@ export const DialErrorReason = Schema.Union([
   ProxyAuthentication,
   ProxyProtocol,
   TunnelRefused,
+  CircuitOpen,
+  RateLimited,
   Unknown
 ])
 

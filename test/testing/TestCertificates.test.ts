@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as MutableRef from "effect/MutableRef"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import * as NodeTls from "node:tls"
 import { resolve } from "../../src/internal/tls/options.ts"
@@ -125,9 +126,10 @@ describe("TestCertificates", () => {
   it.live("fits the TLS options as it is", () =>
     Effect.gen(function*() {
       const authority = yield* TestCertificates.authority()
-      const server = yield* resolve(yield* authority.issue({ names: ["127.0.0.1"] }))
       const client = yield* resolve({ ca: authority.certificate })
-      const port = yield* serve(server.pem)
-      assert.strictEqual(yield* greet(port, { secureContext: client.context }), "hello")
+      yield* resolve(yield* authority.issue({ names: ["127.0.0.1"] }))
+      const port = yield* serve(yield* authority.issue({ names: ["127.0.0.1"] }))
+      const secureContext = MutableRef.get(client.contexts).general
+      assert.strictEqual(yield* greet(port, { secureContext }), "hello")
     }))
 })

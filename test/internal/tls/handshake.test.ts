@@ -2,46 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { DialError } from "../../../src/errors/DialError.ts"
-import { checkOf, client, server, tlsInfo } from "../../../src/internal/tls/handshake.ts"
+import { client, server, tlsInfo } from "../../../src/internal/tls/handshake.ts"
 import { resolve, type TlsOptions } from "../../../src/internal/tls/options.ts"
 import * as Dialer from "../../../src/services/Dialer.ts"
 import * as Listener from "../../../src/services/Listener.ts"
 import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
 import * as TestNetwork from "../../../src/testing/TestNetwork.ts"
 import { connected } from "../../support/streams.ts"
-
-describe("checkOf", () => {
-  for (
-    const [code, check] of [
-      ["ERR_TLS_CERT_ALTNAME_INVALID", "name"],
-      ["ERR_TLS_CERT_ALTNAME_FORMAT", "name"],
-      ["CERT_HAS_EXPIRED", "expired"],
-      ["CERT_NOT_YET_VALID", "notYetValid"],
-      ["CERT_REVOKED", "revoked"],
-      ["DEPTH_ZERO_SELF_SIGNED_CERT", "issuer"],
-      ["SELF_SIGNED_CERT_IN_CHAIN", "issuer"],
-      ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "issuer"],
-      ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "issuer"],
-      ["ERROR_IN_CERT_NOT_BEFORE_FIELD", "issuer"],
-      ["INVALID_PURPOSE", "issuer"],
-      ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "clientCertificate"],
-      ["ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "clientCertificate"],
-      ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "clientCertificate"],
-      ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "clientCertificate"],
-      ["ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE", "clientCertificate"],
-      ["ERR_SSL_WRONG_VERSION_NUMBER", "protocol"],
-      ["ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "protocol"],
-      ["ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "protocol"],
-      ["ERR_STREAM_PREMATURE_CLOSE", "protocol"],
-      ["EPROTO", "protocol"],
-      ["ECONNRESET", "closed"],
-      ["EPIPE", "closed"],
-      ["ETIMEDOUT", "closed"]
-    ] as const
-  ) {
-    it(`takes ${code} for ${check}`, () => assert.strictEqual(checkOf(code), check))
-  }
-})
 
 describe("a handshake", () => {
   /** Both sides of a handshake, each with what became of it. */

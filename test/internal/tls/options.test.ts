@@ -4,6 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import { inspect } from "node:util"
+import { read } from "../../../src/internal/tls/context.ts"
 import { resolve, type TlsOptions } from "../../../src/internal/tls/options.ts"
 import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
 import { temporaryFolder } from "../../support/servers.ts"
@@ -26,18 +27,22 @@ const everything = (error: unknown) =>
 describe("resolve", () => {
   it.effect("has defaults for everything", () =>
     Effect.gen(function*() {
-      const { context: _, ...rest } = yield* resolve({})
+      const { contexts: _, sessions, ...rest } = yield* resolve({})
+      assert.isDefined(sessions)
       assert.deepStrictEqual(rest, {
-        pem: {},
         servername: undefined,
         alpn: undefined,
+        pins: [],
+        versions: "TLSv1.2 or TLSv1.3",
+        presents: false,
         requestClientCertificate: false,
-        verify: true
+        verify: true,
+        keyLog: undefined
       })
     }))
   it.effect("refuses protocol names that TLS cannot carry", () =>
     Effect.gen(function*() {
-      for (const name of ["", "x".repeat(256)]) {
+      for (const name of ["", "x".repeat(256), "ä"]) {
         assert.strictEqual((yield* complaint({ alpn: ["h2", name] })).option, "alpn")
       }
     }))
@@ -47,22 +52,15 @@ describe("resolve", () => {
       const { ca, cert, key } = yield* credentials
       Fs.writeFileSync(`${folder}/ca.pem`, ca)
       Fs.writeFileSync(`${folder}/key.pem`, key)
-      const { pem } = yield* resolve({
+      const material = yield* read({
         ca: [ca, Buffer.from(ca), `${folder}/ca.pem`],
         cert: Buffer.from(cert),
         key: `${folder}/key.pem`
       })
-      assert.deepStrictEqual(pem, { ca: [ca, ca, ca], cert, key })
-      const redacted = yield* resolve({ cert, key: Redacted.make(`${folder}/key.pem`) })
-      assert.deepStrictEqual(redacted.pem, { cert, key })
-      assert.deepStrictEqual((yield* resolve({ cert, key: Redacted.make(key) })).pem, { cert, key })
-    }))
-  it.effect("trusts the system's authorities beside the given ones when asked to", () =>
-    Effect.gen(function*() {
-      const { ca } = yield* credentials
-      const both = yield* resolve({ ca, systemCa: true })
-      assert.isAbove(both.pem.ca?.length ?? 0, 50)
-      assert.strictEqual(both.pem.ca?.[0], ca)
+      assert.deepStrictEqual([material.ca, material.own], [[ca, ca, ca], { cert, key }])
+      const redacted = yield* read({ cert, key: Redacted.make(`${folder}/key.pem`) })
+      assert.deepStrictEqual(redacted.own, { cert, key })
+      assert.deepStrictEqual((yield* read({ cert, key: Redacted.make(key) })).own, { cert, key })
     }))
   it.effect("takes what a bundle says between its certificates", () =>
     Effect.gen(function*() {
@@ -123,12 +121,12 @@ describe("resolve", () => {
   it.effect("decrypts a key with its passphrase", () =>
     Effect.gen(function*() {
       const { cert, key } = yield* credentials
-      const { pem } = yield* resolve({
+      const material = yield* read({
         cert,
         key: encrypted(key, "open sesame"),
         passphrase: Redacted.make("open sesame")
       })
-      assert.strictEqual(pem.key, key)
+      assert.deepStrictEqual(material.own, { cert, key })
     }))
   it.effect("says that a passphrase is wrong or missing, and never which one it was", () =>
     Effect.gen(function*() {
