@@ -8,6 +8,7 @@
  * **Details**
  *
  * - A target is `"db:5432"`, `"[::1]:80"`, `{ host, port }`, `{ path }` for a unix socket, or an address of `effect/net`.
+ *   A path that begins with a NUL is an abstract socket of Linux, written with an `@` in messages.
  * - The stream that comes back is a Node `Duplex`, because that is what TLS, SOCKS, SSH, HTTP/2 and Effect's own
  *   `NodeSocket.fromDuplex` accept. It is not flowing, has an error listener (a late error never ends the process), may
  *   be half-open, and is closed with the scope. What was written is flushed first, unless the scope was interrupted.
@@ -41,8 +42,12 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Dns from "effect/net/Dns"
+import { DialError } from "../errors/DialError.ts"
 import * as NetDial from "../internal/net/dial.ts"
 import * as Hop from "../internal/net/hop.ts"
+import * as Resolve from "../internal/net/resolve.ts"
+import * as Target from "../internal/net/target.ts"
 
 export type {
   /**
@@ -95,36 +100,50 @@ export interface DirectOptions {
   readonly keepAlive?: Duration.Input | false | undefined
   /** How long an address gets before the next one is tried beside it (RFC 8305). Default 250 milliseconds. */
   readonly attemptDelay?: Duration.Input | undefined
+  /**
+   * How long IPv4 addresses that are known wait for the IPv6 ones (RFC 8305), where the two are asked for apart, as in
+   * `layerDns`. Default 50 milliseconds.
+   */
+  readonly resolutionDelay?: Duration.Input | undefined
+  /**
+   * The IP address of this machine to dial from; only targets of its family can be reached, and of a name only those
+   * addresses are tried. Default: what the system chooses.
+   */
+  readonly localAddress?: string | undefined
+  /** The port to dial from, which allows one connection to a target at a time. Default: what the system chooses. */
+  readonly localPort?: number | undefined
+}
+
+const direct = (options: DirectOptions, resolver: Resolve.Resolver): Dialer["Service"] => {
+  const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
+  const settings: NetDial.DirectOptions = {
+    resolver,
+    noDelay: options.noDelay ?? true,
+    keepAlive: options.keepAlive === false ? undefined : Duration.fromInputUnsafe(options.keepAlive ?? "60 seconds"),
+    localAddress: options.localAddress,
+    localPort: options.localPort,
+    attemptDelay: Duration.fromInputUnsafe(options.attemptDelay ?? "250 millis"),
+    resolutionDelay: Duration.fromInputUnsafe(options.resolutionDelay ?? "50 millis")
+  }
+  return {
+    connectTimeout,
+    dial: Hop.dialing("direct", (target, options) =>
+      Effect.mapError(
+        NetDial.dial(target, settings, Hop.budgetOf(options, connectTimeout)),
+        (reason) => new DialError({ target: Target.format(target), hop: "direct", reason })
+      ))
+  }
 }
 
 /**
- * The operating system's network, with settings. Names with several addresses are dialled by Happy Eyeballs (RFC 8305):
- * the families alternate, each attempt gets a head start, the first connection wins.
+ * The operating system's network, with settings. Names are resolved by the system and dialled by Happy Eyeballs (RFC
+ * 8305): the families alternate, each attempt gets a head start, the first connection wins.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: DirectOptions): Layer.Layer<Dialer> => {
-  const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "10 seconds")
-  const direct: Omit<NetDial.DirectOptions, "connectTimeout"> = {
-    noDelay: options.noDelay ?? true,
-    keepAlive: options.keepAlive === false ? undefined : Duration.fromInputUnsafe(options.keepAlive ?? "60 seconds"),
-    attemptDelay: Duration.fromInputUnsafe(options.attemptDelay ?? "250 millis")
-  }
-  return Layer.succeed(Dialer, {
-    connectTimeout,
-    dial: Effect.fn("Dialer.dial")(function*(input, options) {
-      const target = yield* Hop.parseTarget(input, "direct")
-      const dial = NetDial.dial(target, {
-        ...direct,
-        connectTimeout: options?.connectTimeout === undefined
-          ? connectTimeout
-          : Duration.fromInputUnsafe(options.connectTimeout)
-      })
-      return yield* Hop.reported(dial, target, "direct")
-    })
-  })
-}
+export const layerWith = (options: DirectOptions): Layer.Layer<Dialer> =>
+  Layer.succeed(Dialer, direct(options, Resolve.system))
 
 /**
  * The operating system's network with the defaults of `layerWith`.
@@ -135,19 +154,41 @@ export const layerWith = (options: DirectOptions): Layer.Layer<Dialer> => {
 export const layer: Layer.Layer<Dialer> = layerWith({})
 
 /**
+ * The operating system's network, but names are resolved by Effect's `Dns`: a fixed zone, DNS over HTTPS, a name server of
+ * your own. Each call makes a new layer.
+ *
+ * **Details**
+ *
+ * IPv6 and IPv4 addresses are asked for at the same time. Dialling starts with the IPv6 ones, or with the IPv4 ones when
+ * the others have not come `resolutionDelay` later; addresses that come later join the race. A name that has no address
+ * fails with `NameNotFound`, whose `code` is the reason of the `DnsError`.
+ *
+ * **Example** (Names that only this program knows)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Dns } from "effect/net"
+ * import { Dialer } from "hawser"
+ *
+ * const Network = Dialer.layerDns().pipe(
+ *   Layer.provide(Dns.layerStatic({ hosts: { "db.internal": ["10.0.0.5", "fd00::5"] } }))
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDns = (options: DirectOptions = {}): Layer.Layer<Dialer, never, Dns.Dns> =>
+  Layer.fresh(Layer.effect(Dialer, Dns.Dns.useSync((dns) => direct(options, Resolve.fromDns(dns)))))
+
+/**
  * A Dialer that goes through another one and then takes one more step. Use it to write a path layer of your own; TLS and
  * proxies are written with it.
  *
  * @category combinators
  * @since 0.1.0
  */
-export const through = (below: Dialer["Service"], hop: Hop.Hop): Dialer["Service"] => {
-  const path = Hop.through(below, hop)
-  return {
-    ...path,
-    dial: (target, options) => Effect.withSpan(path.dial(target, options), `Dialer.dial ${hop.name}`)
-  }
-}
+export const through = (below: Dialer["Service"], hop: Hop.Hop): Dialer["Service"] => Hop.through(below, hop)
 
 /**
  * A layer of your own: takes the Dialer below and adds one step. Each call makes a new layer, see the module's gotchas.

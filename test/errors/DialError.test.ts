@@ -8,6 +8,9 @@ const reasons: ReadonlyArray<readonly [reason: DialError.DialErrorReason, messag
   [new DialError.InvalidTarget({ input: "db", why: "no port" }), "\"db\" is not usable: no port", false],
   [new DialError.NameNotFound({ name: "db", code: "ENOTFOUND" }), "the name \"db\" has no address (ENOTFOUND)", false],
   [new DialError.NameNotFound({ name: "db", code: "EAI_AGAIN" }), "the name \"db\" has no address (EAI_AGAIN)", true],
+  ...["Timeout", "Temporary", "ServerFailure"].map((code) =>
+    [new DialError.NameNotFound({ name: "db", code }), `the name "db" has no address (${code})`, true] as const
+  ),
   [
     new DialError.Refused({ address: "127.0.0.1:1" }),
     "connection to 127.0.0.1:1 refused; is something listening there?",
@@ -46,6 +49,16 @@ const reasons: ReadonlyArray<readonly [reason: DialError.DialErrorReason, messag
   ],
   [new DialError.ProxyProtocol({ detail: "an \"H\"" }), "the proxy's answer makes no sense: an \"H\"", false],
   [new DialError.TunnelRefused({ detail: "no" }), "the SSH server did not open the tunnel: no", false],
+  [
+    new DialError.CircuitOpen({ retryAfter: Duration.seconds(30) }),
+    "not dialled: it failed too often and is left alone for 30s",
+    true
+  ],
+  [
+    new DialError.RateLimited({ retryAfter: Duration.millis(200) }),
+    "not dialled: it was dialled too often; the next dial is allowed in 200ms",
+    true
+  ],
   [new DialError.Unknown({ detail: "what?" }), "what?", false]
 ]
 

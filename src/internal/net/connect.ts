@@ -1,21 +1,25 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
-import { type DialErrorReason, Refused, Unknown, Unreachable } from "../../errors/DialError.ts"
+import { ConnectTimeout, type DialErrorReason, Refused, Unknown, Unreachable } from "../../errors/DialError.ts"
+import { alarm } from "./deadline.ts"
 import * as DirectReads from "./directReads.ts"
 import { guardErrors } from "./duplex.ts"
+import * as Target from "./target.ts"
 
 /** What the system is told about a connection that it opens. */
 export interface SocketOptions {
   readonly noDelay: boolean
   readonly keepAlive: Duration.Duration | undefined
+  readonly localAddress: string | undefined
+  readonly localPort: number | undefined
 }
 
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string }
 
 const show = (address: Address) =>
   "path" in address
-    ? address.path
+    ? Target.formatPath(address.path)
     : address.host.includes(":")
     ? `[${address.host}]:${address.port}`
     : `${address.host}:${address.port}`
@@ -30,6 +34,7 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReaso
     case "ENETUNREACH":
     case "EACCES":
     case "EPERM":
+    case "EADDRINUSE":
     case "EADDRNOTAVAIL":
     case "ETIMEDOUT":
       return new Unreachable({ address, code: cause.code, cause })
@@ -38,26 +43,41 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReaso
   }
 }
 
-/** Opens a connection to one address; `opened` is told of the socket before it is connected. */
-export const connect = (address: Address, options: SocketOptions, opened?: Set<Net.Socket>) =>
-  Effect.callback<Net.Socket, DialErrorReason>((resume) => {
-    const socket = guardErrors(DirectReads.open({
-      ...address,
-      allowHalfOpen: true,
-      noDelay: options.noDelay,
-      ...(options.keepAlive === undefined
-        ? {}
-        : { keepAlive: true, keepAliveInitialDelay: Duration.toMillis(options.keepAlive) })
-    }))
-    opened?.add(socket)
-    const onConnect = () => {
-      socket.off("error", onError)
-      resume(Effect.succeed(socket))
-    }
-    const onError = (cause: Error) => {
-      socket.off("connect", onConnect)
-      resume(Effect.fail(reasonOf(cause, show(address))))
-    }
-    socket.once("connect", onConnect).once("error", onError)
-    return Effect.sync(() => void socket.destroy())
-  })
+/** Opens a connection to one address. */
+export const connect = (
+  address: Address,
+  options: SocketOptions,
+  timeout: Duration.Duration
+): Effect.Effect<Net.Socket, DialErrorReason> =>
+  Effect.withFiber((fiber) =>
+    Effect.callback((resume) => {
+      const socket = guardErrors(DirectReads.open({
+        ...address,
+        allowHalfOpen: true,
+        noDelay: options.noDelay,
+        ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+        ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
+        ...(options.keepAlive === undefined
+          ? {}
+          : { keepAlive: true, keepAliveInitialDelay: Duration.toMillis(options.keepAlive) })
+      }))
+      const onConnect = () => {
+        socket.off("error", onError)
+        stopAlarm()
+        resume(Effect.succeed(socket))
+      }
+      const onError = (cause: Error) => {
+        stopAlarm()
+        resume(Effect.fail(reasonOf(cause, show(address))))
+      }
+      const stopAlarm = alarm(fiber, timeout, () => {
+        socket.off("connect", onConnect).off("error", onError).destroy()
+        resume(Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" })))
+      })
+      socket.once("connect", onConnect).once("error", onError)
+      return Effect.sync(() => {
+        stopAlarm()
+        socket.destroy()
+      })
+    })
+  )
