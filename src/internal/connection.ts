@@ -239,6 +239,15 @@ export class ConnectionCore {
     return this.until(this.takePieces)
   }
 
+  private readonly takePiece: Attempt<Buffer> = () =>
+    this.buffer.size > 0 ? Exit.succeed(this.buffer.take(this.buffer.head.length)) : undefined
+
+  /** What came first, as it came. */
+  readPiece(timeout: Duration.Input | undefined): Effect.Effect<Buffer, TcpError> {
+    return this.timed(this.until(this.takePiece), timeout)
+  }
+
+  /** The bytes up to and with the marker, or `maxSize` of them, or what is left at the end; at most `limit` before a marker. */
   read(
     options: {
       readonly maxSize?: number | undefined
@@ -266,9 +275,8 @@ export class ConnectionCore {
             }
           }
           if (maxSize !== undefined && buffer.size >= maxSize) return Exit.succeed(buffer.take(maxSize))
-          const unconditional = maxSize === undefined && marker === undefined
           // a clean end gives what is left; after a broken connection it stays buffered
-          return buffer.size > 0 && (unconditional || this.endOfInput()?._tag === "EndOfStream")
+          return buffer.size > 0 && this.endOfInput()?._tag === "EndOfStream"
             ? Exit.succeed(buffer.take(buffer.size))
             : undefined
         }

@@ -267,6 +267,7 @@ class Impl implements Connection {
   }
 
   read(options: ReadOptions = {}) {
+    if (options.marker === undefined && options.maxSize === undefined) return this.core.readPiece(options.timeout)
     return this.core.read({
       maxSize: options.maxSize,
       marker: options.marker === undefined ? undefined : markerOf(options.marker),
