@@ -17,9 +17,10 @@ const help = `node bench/run.ts [options]
 
   --only GROUP    ${Object.keys(groups).join(", ")}; may be repeated (default: all)
   --name NAME     only benchmarks whose name contains this; may be repeated
-  --rounds N      how many rounds (default 10)
-  --time MS       how long each contender works in each round (default 500)
-  --quick         5 rounds of 150 ms: a first impression
+  --rounds N      how many rounds (default 20)
+  --time MS       how long each contender works in each round (default 250)
+  --quick         5 rounds of 100 ms: a first impression
+  --same-core     both sides on one processor, which is then never idle: see README.md
   --json FILE     write [{ group, name, contender, baseline, ratio, rounds, ratios }]; a ratio above 1: the contender is faster
   --list          only say what there is
 `
@@ -31,6 +32,7 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     time: { type: "string" },
     quick: { type: "boolean", default: false },
+    "same-core": { type: "boolean", default: false },
     json: { type: "string" },
     list: { type: "boolean", default: false },
     help: { type: "boolean", default: false }
@@ -46,10 +48,10 @@ const chosen = Object.entries(groups)
   .filter(({ benchmark }) => values.name === undefined || values.name.some((name) => benchmark.name.includes(name)))
 
 const run = async () => {
-  const cores = chooseCores()
+  const cores = chooseCores(values["same-core"])
   const plan: Plan = {
-    rounds: Number(values.rounds ?? (values.quick ? 5 : 10)),
-    milliseconds: Number(values.time ?? (values.quick ? 150 : 500)),
+    rounds: Number(values.rounds ?? (values.quick ? 5 : 20)),
+    milliseconds: Number(values.time ?? (values.quick ? 100 : 250)),
     cores: typeof cores === "string" ? undefined : cores
   }
   console.log(`node ${process.version}, ${plan.rounds} rounds of ${plan.milliseconds} ms`)

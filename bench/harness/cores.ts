@@ -23,9 +23,10 @@ const allowed = (): ReadonlyArray<number> => {
   }
 }
 
-/** Two processors, or why there are none. */
-export const chooseCores = (): Cores | string => {
-  const [measured, peer] = allowed()
+/** Two processors, or one for both, or why there are none. */
+export const chooseCores = (same: boolean): Cores | string => {
+  const [measured, second] = allowed()
+  const peer = same ? measured : second
   if (measured === undefined || peer === undefined) return "fewer than two processors are known here"
   return spawnSync("taskset", ["-c", String(measured), "true"]).status === 0
     ? { measured, peer }

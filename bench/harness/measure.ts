@@ -74,6 +74,12 @@ const sample = async ({ driver, measured, port }: Entrant, milliseconds: number)
   return { rate: amount / seconds, cost: (await measured.cpu() - before) / amount }
 }
 
+/** Rounds that do not count, in which the code is compiled. */
+const warmups = 4
+
+/** Memory is measured in few rounds: it varies little, and each one starts new processes. */
+const memoryRounds = 3
+
 /** What a connection costs: a new process each time, since memory that was used once is not given back. */
 const sampleMemory = async (suite: Suite, benchmark: Benchmark, name: string, plan: Plan): Promise<Sample> => {
   const server = contenderSide(suite, benchmark, name, plan.cores)
@@ -81,8 +87,8 @@ const sampleMemory = async (suite: Suite, benchmark: Benchmark, name: string, pl
   try {
     const address = await server.listen()
     await peer.connect(address)
-    // the first connection loads what all of them share
-    await peer.work(address.port, 1)
+    // the first ones load what all of them share, and fill the pages that were used and freed while the process started
+    await peer.work(address.port, Math.ceil(benchmark.checkLimit / 5))
     const before = await server.memory()
     const { amount } = await peer.work(address.port, benchmark.checkLimit)
     const after = await server.memory()
@@ -98,7 +104,7 @@ export const measure = async (suite: Suite, benchmark: Benchmark, plan: Plan): P
   const names = Object.keys(benchmark.contenders)
   const samples = new Map<string, Array<Sample>>(names.map((name) => [name, []]))
   if (benchmark.measures === "memory") {
-    for (let round = 0; round < plan.rounds; round++) {
+    for (let round = 0; round < Math.min(plan.rounds, memoryRounds); round++) {
       for (const name of orderOf(names, round)) {
         samples.get(name)?.push(await sampleMemory(suite, benchmark, name, plan))
       }
@@ -110,8 +116,9 @@ export const measure = async (suite: Suite, benchmark: Benchmark, plan: Plan): P
   try {
     const entrants = await enter(benchmark, sides, peer)
     await checkAnswers(benchmark, entrants)
-    // warm-up: twice, so that nobody is compiled for the first time while it is measured
-    for (const entrant of [...entrants, ...entrants]) await sample(entrant, plan.milliseconds)
+    for (let i = 0; i < warmups; i++) {
+      for (const entrant of entrants) await sample(entrant, plan.milliseconds)
+    }
     for (let round = 0; round < plan.rounds; round++) {
       for (const entrant of orderOf(entrants, round)) {
         samples.get(entrant.name)?.push(await sample(entrant, plan.milliseconds))

@@ -34,7 +34,20 @@ const hawser = (address: Address): Client => {
   }
 }
 
+/** Node's readline as a stream of lines that the reader holds back, which is what is compared. */
 const readline = ({ port }: Address): Client => (round) =>
+  repeat(round, async () => {
+    let count = 0
+    const input = Net.connect({ ...clientOptions, port })
+    for await (const line of Readline.createInterface({ input, crlfDelay: Infinity })) {
+      count++
+      round.seen?.(line)
+    }
+    return count
+  })
+
+/** Node's readline with a listener, which no reader holds back. */
+const readlineEvents = ({ port }: Address): Client => (round) =>
   repeat(round, () =>
     new Promise((resolve, reject) => {
       let count = 0
@@ -79,10 +92,11 @@ const suite: Suite = {
     checkLimit: 1,
     measures: "client",
     peer: new URL("peers/linesSource.ts", import.meta.url),
-    contenders: { hawser, raw, readline },
+    contenders: { "hawser": hawser, "raw": raw, "readline": readline, "readline-events": readlineEvents },
     pairs: [
       { contender: "hawser", baseline: "readline", atLeast: 1.5 },
-      { contender: "hawser", baseline: "raw", atLeast: 0.8 }
+      { contender: "hawser", baseline: "raw", atLeast: 0.8 },
+      { contender: "hawser", baseline: "readline-events" }
     ]
   }]
 }

@@ -1,7 +1,7 @@
 /** One connection on which 64 requests are always on their way: the client's side, which asks again for each answer. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { type Connection, Framing } from "hawser"
+import { type Connection, Framing, type TcpError } from "hawser"
 import type { Socket } from "node:net"
 import type { Address, Client, Round, Suite } from "../harness/benchmark.ts"
 import { connectMany } from "./hawser.ts"
@@ -36,10 +36,13 @@ class Pipeline {
 
 const answers = Framing.delimited("\n")
 
+/** What ends a round, since handlers run until the peer ends. */
 const over = Effect.fail("over" as const)
 
+type Handled = Effect.Effect<void, TcpError.TcpError | "over">
+
 const hawser =
-  (run: (connection: Connection.Connection, pipeline: Pipeline) => Effect.Effect<void, unknown>) =>
+  (run: (connection: Connection.Connection, pipeline: Pipeline) => Handled) =>
   async (address: Address): Promise<Client> => {
     const [connection] = await connectMany(address, 1)
     if (connection === undefined) throw new Error("no connection")
@@ -47,7 +50,7 @@ const hawser =
       const pipeline = new Pipeline(round)
       return Effect.runPromise(
         Effect.andThen(connection.writeAll(first), run(connection, pipeline)).pipe(
-          Effect.catch((error) => error === "over" ? Effect.succeed(pipeline.answered) : Effect.fail(error)),
+          Effect.catchIf((error) => error === "over", () => Effect.void),
           Effect.map(() => pipeline.answered)
         )
       )
@@ -56,7 +59,7 @@ const hawser =
 
 /** Each answer in a handler of its own. */
 const pushed = hawser((connection, pipeline) =>
-  connection.runFrames(answers, (answer) => {
+  connection.runFrames(answers, (answer): Handled => {
     const request = pipeline.next(answer)
     return request !== undefined ? connection.write(request) : pipeline.isEmpty ? over : Effect.void
   })
@@ -64,7 +67,7 @@ const pushed = hawser((connection, pipeline) =>
 
 /** Answers as they come, several at once. */
 const pulled = hawser((connection, pipeline) =>
-  Stream.runForEachArray(connection.frames(answers), (batch) => {
+  Stream.runForEachArray(connection.frames(answers), (batch): Handled => {
     const requests: Array<Buffer> = []
     for (const answer of batch) {
       const request = pipeline.next(answer)

@@ -7,7 +7,8 @@ import { serve } from "./server.ts"
 const relay = (client: Net.Socket, port: number, granted: Uint8Array | string) => {
   const target = Net.connect({ ...clientOptions, port }, () => {
     client.write(granted)
-    client.pipe(target).pipe(client)
+    client.pipe(target)
+    target.pipe(client)
   })
   target.on("error", () => client.destroy())
   client.on("close", () => target.destroy())

@@ -1,0 +1,97 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { measure } from "../bench/harness/measure.ts"
+import tcp from "../bench/tcp/index.ts"
+import disagreeing from "./support/disagreeing.ts"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** Runs the benchmarks as `npm run bench` does, but of the sources. */
+const run = (...args: ReadonlyArray<string>) =>
+  promisify(execFile)(process.execPath, ["--import", "./test/support/source.ts", "bench/run.ts", ...args], {
+    cwd: root,
+    encoding: "utf8"
+  })
+
+interface Result {
+  readonly group: string
+  readonly name: string
+  readonly contender: string
+  readonly baseline: string
+  readonly ratio: number
+  readonly rounds: number
+  readonly ratios: ReadonlyArray<number>
+}
+
+const benchmarks = tcp.flatMap((suite) => suite.benchmarks)
+
+describe("bench", () => {
+  it("writes for each pair the median of the ratios of the rounds", { timeout: 120_000 }, async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bench-"))
+    try {
+      const file = join(folder, "results.json")
+      const names = ["ping-pong c=64", "connect server"]
+      const chosen = names.flatMap((name) => ["--name", name])
+      const { stdout } = await run("--only", "tcp", "--rounds", "3", "--time", "20", "--json", file, ...chosen)
+      const results: ReadonlyArray<Result> = JSON.parse(readFileSync(file, "utf8"))
+      const found = results.map(({ baseline, contender, group, name }) => ({ group, name, contender, baseline }))
+      const expected = benchmarks
+        .filter(({ name }) => names.includes(name))
+        .flatMap(({ name, pairs }) =>
+          pairs.map(({ baseline, contender }) => ({ group: "tcp", name, contender, baseline }))
+        )
+      assert.deepEqual(found, expected)
+      for (const { name, ratio, ratios, rounds } of results) {
+        assert.strictEqual(rounds, 3, name)
+        assert.strictEqual(ratio, ratios.toSorted((a, b) => a - b)[1], name)
+        assert.isTrue(ratios.every((ratio) => ratio > 0 && Number.isFinite(ratio)), name)
+        assert.include(stdout, name)
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it("compares only contenders that there are, and names no benchmark twice", () => {
+    for (const { contenders, name, pairs } of benchmarks) {
+      for (const { baseline, contender } of pairs) {
+        assert.containsAllKeys(contenders, [baseline, contender], name)
+      }
+    }
+    assert.lengthOf(new Set(benchmarks.map(({ name }) => name)), benchmarks.length)
+  })
+
+  it("the README has a row for each target", () => {
+    const readme = readFileSync(`${root}bench/README.md`, "utf8")
+    const rows = [...readme.matchAll(/^\| `([^`]+)` +\| `([^`]+)` +\| `([^`]+)` +\| ([\d.]+) /gm)]
+      .map(([, name, contender, baseline, target]) => ({ name, contender, baseline, atLeast: Number(target) }))
+    const targets = benchmarks.flatMap(({ name, pairs }) =>
+      pairs.flatMap(({ atLeast, baseline, contender }) =>
+        atLeast === undefined ? [] : [{ name, contender, baseline, atLeast }]
+      )
+    )
+    assert.deepEqual(rows, targets)
+  })
+
+  it("does not time contenders that give different answers", async () => {
+    const [counting] = disagreeing.benchmarks
+    assert.isDefined(counting)
+    const error: unknown = await measure(disagreeing, counting, { rounds: 1, milliseconds: 1, cores: undefined })
+      .then(() => assert.fail("it was measured"), (cause) => cause)
+    assert.match(String(error), /do not agree: honest: 3 done, .*; lazy: 2 done, /)
+  })
+
+  it("refuses a group that there is not", async () => {
+    const error: { readonly code: number; readonly stderr: string } = await run("--only", "udp").then(
+      () => assert.fail("it ran"),
+      (cause) => cause
+    )
+    assert.strictEqual(error.code, 2)
+    assert.include(error.stderr, "no group udp")
+  })
+})
