@@ -1,8 +1,10 @@
 /**
- * Everything that is dialled goes through a SOCKS or HTTP proxy.
+ * What is dialled goes through SOCKS and HTTP proxies.
  *
  * `Proxy.layer` takes the Dialer below, with which it reaches the proxy, and gives a Dialer that asks the proxy for each
- * target. Layers stack: a proxy over a proxy is a chain, `Tls.layer` over a proxy is TLS to the target through the proxy.
+ * target. Layers stack: a proxy over a proxy is a chain, of any protocols and any length, and `Tls.layer` over a proxy is
+ * TLS to the target through the proxy. `Proxy.layerRules` chooses the proxy for each target, `Proxy.layerEnv` as the
+ * environment variables say that other programs follow.
  *
  * **Details**
  *
@@ -11,10 +13,14 @@
  *   credentials, RFC 7617) and `https`, which is `http` inside TLS to the proxy. The port is 1080 where none is given, as
  *   in curl also for `http`, and 443 for `https`. In a URL, `%`, `@`, `:` and other special characters of the credentials
  *   are percent-encoded, and an IPv6 address is in brackets.
+ * - Credentials are sent as UTF-8. In SOCKS5 a username and a password have 1 to 255 bytes each.
+ * - The `tls` of an `https` proxy is for the way to the proxy itself, with `cert` and `key` where it wants a client
+ *   certificate. Files are read at the first dial; later ones take up the TLS session again.
  * - Names are resolved by the proxy, with every protocol: `socks5` means `socks5h`, and `socks4` with a name speaks SOCKS4a.
- *   To have a name resolved here, resolve it and dial the address.
- * - Bytes that the peer sends together with the proxy's answer are there for the first read.
- * - The time for the whole path, proxy included, is the dial's `connectTimeout`.
+ *   `resolve: "local"` has them resolved here. Names that are not ASCII are sent in punycode.
+ * - Bytes that the peer sends together with the proxy's answer are there for the first read. Except for `https`, the
+ *   stream is the very one that was dialled below, and costs nothing more than without a proxy.
+ * - The time for the whole path, proxy included, is the dial's `connectTimeout`. An answer has at most 64 KiB.
  *
  * The errors are `DialError`s whose `hop` is the proxy, `"socks5://127.0.0.1:1080"`, without credentials:
  *
@@ -23,7 +29,8 @@
  * - `ProxyProtocol`: what answered is no such proxy, or it stopped in the middle
  * - `InvalidTarget`: settings that cannot be used (said at the first dial, never with the credentials), or a target that
  *   the protocol cannot carry: a unix socket, an IPv6 address over SOCKS4, an IPv6 address with a zone
- * - `Refused`, `NameNotFound`, `ConnectTimeout`, ...: the proxy itself could not be reached in time
+ * - `TlsHandshake`: TLS to an `https` proxy failed, or it does not accept our certificate
+ * - `Refused`, `NameNotFound`, `ConnectTimeout`, ...: the proxy itself could not be reached, or did not answer, in time
  *
  * **Gotchas**
  *

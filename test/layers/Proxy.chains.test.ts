@@ -216,4 +216,27 @@ describe("Proxy", () => {
         }
       }
     })))
+
+  it.live("resolves names here when it is told to, and only then", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { kinds } = yield* proxies
+      const port = yield* echo
+      for (const [kind, { seen, settings }] of Object.entries(kinds)) {
+        const local = { ...settings, resolve: "local" } as const
+        assert.strictEqual(yield* Effect.provide(talk(`localhost:${port}`), over(settings)), "hello world")
+        assert.strictEqual(seen.at(-1), `localhost:${port}`, kind)
+        // the proxies of this test lead anywhere to 127.0.0.1
+        assert.strictEqual(yield* Effect.provide(talk(`localhost:${port}`), over(local)), "hello world")
+        assert.match(
+          seen.at(-1) ?? "",
+          kind.startsWith("socks4") ? /^127\.0\.0\.1:/ : /^(127\.0\.0\.1|\[::1\]|(0:){7}1):/
+        )
+        assert.strictEqual(yield* Effect.provide(talk(`127.0.0.1:${port}`), over(local)), "hello world")
+        const before = seen.length
+        const error = yield* Effect.flip(Effect.scoped(Effect.provide(dial(`nobody.invalid:${port}`), over(local))))
+        assert.strictEqual(error.reason._tag, "NameNotFound", kind)
+        assert.include(error.hop, settings.protocol)
+        assert.strictEqual(seen.length, before)
+      }
+    })))
 })

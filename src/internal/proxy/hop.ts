@@ -1,12 +1,27 @@
 import * as Effect from "effect/Effect"
 import * as Host from "effect/net/Host"
 import * as Result from "effect/Result"
+import type { NameNotFound } from "../../errors/DialError.ts"
 import type { Hop } from "../net/hop.ts"
+import { system } from "../net/resolve.ts"
+import type * as Target from "../net/target.ts"
 import { leadsBeyond } from "../tls/handshake.ts"
 import * as HttpConnect from "./httpConnect.ts"
 import { secured } from "./secured.ts"
 import * as Settings from "./settings.ts"
 import * as SocksHandshake from "./socks.ts"
+
+/** What the proxy is asked for: the target, or its first address where the proxy is not to resolve the name. */
+const addressed = (proxy: Settings.Proxy, target: Target.Target): Effect.Effect<Target.Target, NameNotFound> => {
+  if (proxy.resolve === "proxy" || !Host.isHostPort(target) || !Host.isDomainName(target.host)) {
+    return Effect.succeed(target)
+  }
+  const lookups = system(target.host, target.port, proxy.kind === "socks4" ? "IPv4" : undefined)
+  return Effect.map(Effect.all(lookups), (found) => {
+    const [first] = found.flat()
+    return first === undefined ? target : Host.hostPortFromInputUnsafe(first)
+  })
+}
 
 /** A proxy as a step of a path. Settings that cannot be used fail each dial with `InvalidTarget`. */
 export const proxyHop = (input: Settings.ProxyInput): Hop => {
@@ -22,7 +37,7 @@ export const proxyHop = (input: Settings.ProxyInput): Hop => {
     name: `${proxy.protocol}://${Host.formatHostPort(proxy.address)}`,
     via: (target) => Effect.as(Effect.fromResult(Settings.checkTarget(proxy, target)), proxy.address),
     handshake: Effect.fnUntraced(function*(duplex, target) {
-      const wanted = yield* Effect.fromResult(Settings.checkTarget(proxy, target))
+      const wanted = yield* Effect.fromResult(Settings.checkTarget(proxy, yield* addressed(proxy, target)))
       return leadsBeyond(yield* inside(duplex, (duplex) => connect(duplex, proxy, wanted)))
     })
   }

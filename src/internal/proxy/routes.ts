@@ -5,7 +5,7 @@ import * as Host from "effect/net/Host"
 import type * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason, InvalidTarget } from "../../errors/DialError.ts"
-import { type DialOptions, parseTarget, type Path, through } from "../net/hop.ts"
+import { budgetOf, dialing, type DialOptions, type Path, through } from "../net/hop.ts"
 import { proxyHop } from "./hop.ts"
 import type { ProxyInput } from "./settings.ts"
 
@@ -23,11 +23,11 @@ const attempt = (below: Path, route: Route, target: Host.HostPort, options: Dial
       ...below,
       dial: (...args) => Effect.tapError(below.dial(...args), () => Effect.sync(() => reached = false))
     }
-    const hop = route === "direct" ? undefined : proxyHop(route)
-    const dial = hop === undefined
-      ? watched.dial(target, options)
-      : Effect.withSpan(through(watched, hop).dial(target, options), `Dialer.dial ${hop.name}`)
-    return Effect.mapError(dial, (error) => ({ error, silent: !reached || error.reason._tag === "ConnectTimeout" }))
+    const path = route === "direct" ? watched : through(watched, proxyHop(route))
+    return Effect.mapError(
+      path.dial(target, options),
+      (error) => ({ error, silent: !reached || error.reason._tag === "ConnectTimeout" })
+    )
   })
 
 /**
@@ -39,32 +39,35 @@ export const routed = (
   choose: (target: Host.HostPort) => Effect.Effect<ReadonlyArray<Route>>
 ): Path => ({
   connectTimeout: below.connectTimeout,
-  dial: Effect.fnUntraced(function*(input, options) {
-    const target = yield* parseTarget(input, name)
-    if (!Host.isHostPort(target)) return yield* below.dial(target, options)
-    const started = yield* Clock.currentTimeMillis
-    const budget = Duration.toMillis(Duration.fromInputUnsafe(options?.connectTimeout ?? below.connectTimeout))
-    const shown = Host.formatHostPort(target)
-    const fail = (reason: DialErrorReason) => Effect.fail(new DialError({ target: shown, hop: name, reason }))
-    const routes = yield* Effect.timeoutOrElse(choose(target), {
-      duration: budget,
-      orElse: () => fail(new ConnectTimeout({ after: Duration.millis(budget), phase: `the ${name}` }))
-    })
-    if (routes.length === 0) {
-      return yield* fail(new InvalidTarget({ input: shown, why: `the ${name} have no way to it` }))
-    }
-    const from = (index: number): Effect.Effect<Duplex, DialError, Scope.Scope> =>
-      Effect.gen(function*() {
-        const left = started + budget - (yield* Clock.currentTimeMillis)
-        return yield* attempt(below, routes[index]!, target, {
-          ...options,
-          connectTimeout: Math.max(0, left) / (routes.length - index)
-        }).pipe(
-          Effect.catch(({ error, silent }) =>
-            silent && index + 1 < routes.length ? from(index + 1) : Effect.fail(error)
-          )
-        )
+  dial: dialing(
+    name,
+    Effect.fnUntraced(function*(target, options) {
+      if (!Host.isHostPort(target)) return yield* below.dial(target, options)
+      const started = yield* Clock.currentTimeMillis
+      const budget = budgetOf(options, below.connectTimeout)
+      const shown = Host.formatHostPort(target)
+      const fail = (reason: DialErrorReason) => Effect.fail(new DialError({ target: shown, hop: name, reason }))
+      const routes = yield* Effect.timeoutOrElse(choose(target), {
+        duration: budget,
+        orElse: () => fail(new ConnectTimeout({ after: budget, phase: `the ${name}` }))
       })
-    return yield* from(0)
-  })
+      if (routes.length === 0) {
+        return yield* fail(new InvalidTarget({ input: shown, why: `the ${name} have no way to it` }))
+      }
+      const from = (index: number): Effect.Effect<Duplex, DialError, Scope.Scope> =>
+        Effect.gen(function*() {
+          const elapsed = Duration.millis((yield* Clock.currentTimeMillis) - started)
+          const left = Duration.max(Duration.zero, Duration.subtract(budget, elapsed))
+          return yield* attempt(below, routes[index]!, target, {
+            ...options,
+            connectTimeout: Duration.divideUnsafe(left, routes.length - index)
+          }).pipe(
+            Effect.catch(({ error, silent }) =>
+              silent && index + 1 < routes.length ? from(index + 1) : Effect.fail(error)
+            )
+          )
+        })
+      return yield* from(0)
+    })
+  )
 })

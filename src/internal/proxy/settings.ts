@@ -29,6 +29,12 @@ export interface ProxySettings {
   readonly username?: string | undefined
   /** Goes with `username`. SOCKS4 has none. */
   readonly password?: Redacted.Redacted | undefined
+  /**
+   * Who resolves the target's name: the proxy, or this machine's operating system, after which the proxy is asked for the
+   * first address. `"local"` is for SOCKS4 proxies that know no names, and for names that only this machine knows. Default
+   * `"proxy"`.
+   */
+  readonly resolve?: "proxy" | "local" | undefined
   /** `https`: how the proxy itself is verified. Default: the certificate authorities that Node ships. */
   readonly tls?: TlsOptions | undefined
 }
@@ -47,6 +53,7 @@ export interface Proxy {
   readonly kind: typeof kinds[Protocol]
   readonly address: Host.HostPort
   readonly credentials: Credentials | undefined
+  readonly resolve: "proxy" | "local"
   /** For TLS to the proxy itself. */
   readonly tls: TlsOptions | undefined
 }
@@ -147,6 +154,7 @@ export const resolve = (input: ProxyInput): Result.Result<Proxy, InvalidTarget> 
       kind,
       address,
       credentials: username === undefined ? undefined : { username, password },
+      resolve: settings.resolve ?? "proxy",
       tls: protocol === "https" ? settings.tls ?? {} : undefined
     }
   })
