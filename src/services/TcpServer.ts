@@ -11,8 +11,14 @@
  *   with `"reject"` they are closed at once.
  * - Interrupting `serve` drains: the server stops listening, handlers get `drainTimeout` to finish, then they are
  *   interrupted and their connections closed.
- * - With `tls`, the handshake is done in the connection's own fiber and must be complete within 10 seconds; a client that
- *   is slow or speaks no TLS costs one connection, not the server.
+ * - With `tls` or `proxyProtocol`, the handshake is done in the connection's own fiber. A client in its handshake counts
+ *   as a connection, so that what clients cost is bounded; one that has not finished within `handshakeTimeout` is closed,
+ *   however slowly it goes on, so that silent clients hold no place for longer.
+ * - With `idleTimeout`, a connection on which no byte comes or goes for so long is closed, at most a tenth of that later.
+ *   Its handler is interrupted.
+ * - The log gets `rejected`, `handshake failed` and `idle` beside what each connection reports. Each connection has a span
+ *   `TcpServer.connection` of its own, and the metrics `hawser_server_rejected_total`,
+ *   `hawser_server_handshakes_failed_total` and `hawser_server_idle_total` count.
  *
  * **Gotchas**
  *
@@ -51,7 +57,7 @@ import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
 import { TcpError } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
-import { closed } from "../internal/net/duplex.ts"
+import { addressOf, closed } from "../internal/net/duplex.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import { traced } from "../internal/observe.ts"
 import type { ProxyProtocolOptions } from "../internal/proxy/proxyProtocol.ts"
@@ -184,15 +190,17 @@ const make = Effect.fnUntraced(function*(
         }), "server")(handler(connection, stream))
         return sweep === undefined
           ? handled
-          : sweep.watch(handled, progressOf(connection.stats, stream), () => report.idle(stream))
+          : sweep.watch(handled, progressOf(connection.stats, stream), () => report.idle(connection.remoteAddress))
       }
 
       /** A connection whose client has to get through a handshake first. */
-      const opened = (duplex: Duplex, open: Opening) =>
-        Effect.matchEffect(open(duplex), {
+      const opened = (duplex: Duplex, open: Opening) => {
+        // a socket that is closed has forgotten
+        const client = addressOf(duplex, "remote")
+        return Effect.matchEffect(open(duplex), {
           onFailure: (error) =>
             Effect.andThen(
-              Effect.sync(() => report.handshakeFailed(duplex, error)),
+              Effect.sync(() => report.handshakeFailed(client, error)),
               Effect.logDebug("the handshake with a client failed", error)
             ),
           onSuccess: ({ localAddress, remoteAddress, stream }) =>
@@ -201,6 +209,7 @@ const make = Effect.fnUntraced(function*(
               (connection) => handle(connection, stream)
             )
         })
+      }
 
       const serving = Serving.serve(source, {
         run: (duplex) =>
@@ -213,7 +222,7 @@ const make = Effect.fnUntraced(function*(
               : opened(duplex, open),
             logFailure
           )),
-        rejected: report.rejected,
+        rejected: (duplex) => report.rejected(addressOf(duplex, "remote")),
         drainTimeout
       })
       const swept = sweep === undefined ? serving : Effect.raceFirst(serving, sweep.run)

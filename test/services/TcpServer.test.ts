@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -11,43 +10,21 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
-import type { DialTarget } from "../../src/internal/net/target.ts"
 import * as Tls from "../../src/layers/Tls.ts"
-import * as Connection from "../../src/services/Connection.ts"
+import type * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
-import * as TcpServer from "../../src/services/TcpServer.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
 import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { rawServer, temporaryFolder } from "../support/servers.ts"
 import { turns } from "../support/streams.ts"
+import { ask, connect, server, serving } from "../support/tcpServers.ts"
 
 type Handler = (connection: Connection.Connection) => Effect.Effect<unknown, unknown>
 
 const echo: Handler = (connection) => Stream.run(connection.reads, connection.writes)
-
-const server = (options: TcpServer.Options = {}) =>
-  Effect.map(
-    Layer.build(TcpServer.layer({ port: 0, ...options })),
-    (services) => Context.get(services, TcpServer.TcpServer)
-  )
-
-/** A server that runs until the scope ends, or until `fiber` is interrupted. */
-const serving = Effect.fnUntraced(function*(handler: Handler, options: TcpServer.Options = {}) {
-  const { address, serve } = yield* server({ drainTimeout: 0, ...options })
-  const fiber = yield* Effect.forkScoped(serve((connection) => Effect.asVoid(handler(connection))), {
-    startImmediately: true
-  })
-  return { address, fiber }
-})
-
-const connect = (target: DialTarget) =>
-  Effect.flatMap(Dialer.Dialer.use((dialer) => dialer.dial(target)), (duplex) => Connection.fromDuplex(duplex))
-
-const ask = (connection: Connection.Connection, line: string) =>
-  Effect.andThen(connection.write(`${line}\n`), connection.readLine())
 
 describeOnNetworks("TcpServer", (test) => {
   test("serves ten clients at once", () =>

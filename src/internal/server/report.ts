@@ -1,10 +1,8 @@
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
-import { formatSocketAddress } from "effect/net/NetAddress"
+import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
-import type { Duplex } from "node:stream"
 import { EventSink } from "../events.ts"
-import { addressOf } from "../net/duplex.ts"
 
 const rejected = Metric.counter("hawser_server_rejected_total", {
   description: "Connections that servers closed at once because they had too many",
@@ -21,32 +19,38 @@ const idle = Metric.counter("hawser_server_idle_total", {
   incremental: true
 })
 
+/** The peer of a connection, as far as it is known. */
+type Client = Option.Option<SocketAddress>
+
 /** What a server tells the log and the metrics about connections that nobody handled, or that it ended itself. */
 export interface Reporter {
-  readonly rejected: (duplex: Duplex) => void
-  readonly handshakeFailed: (duplex: Duplex, error: { readonly message: string }) => void
-  readonly idle: (duplex: Duplex) => void
+  readonly rejected: (client: Client) => void
+  readonly handshakeFailed: (client: Client, error: { readonly message: string }) => void
+  readonly idle: (client: Client) => void
 }
 
 /** Reports to what is in the context, in the name of the server. */
 export const reporter = (server: string, context: Context.Context<never>): Reporter => {
   const report = Context.get(context, EventSink)
-  const tell = (event: string, duplex: Duplex, why: string) => {
-    const client = Option.match(addressOf(duplex, "remote"), { onNone: () => "a client", onSome: formatSocketAddress })
-    report({ source: "tcp", id: `server ${server}`, event, detail: `${client}: ${why}` })
-  }
+  const tell = (event: string, client: Client, why: string) =>
+    report({
+      source: "tcp",
+      id: `server ${server}`,
+      event,
+      detail: `${Option.match(client, { onNone: () => "a client", onSome: formatSocketAddress })}: ${why}`
+    })
   return {
-    rejected: (duplex) => {
+    rejected: (client) => {
       rejected.updateUnsafe(1, context)
-      tell("rejected", duplex, "too many connections are open")
+      tell("rejected", client, "too many connections are open")
     },
-    handshakeFailed: (duplex, { message }) => {
+    handshakeFailed: (client, { message }) => {
       handshakesFailed.updateUnsafe(1, context)
-      tell("handshake failed", duplex, message)
+      tell("handshake failed", client, message)
     },
-    idle: (duplex) => {
+    idle: (client) => {
       idle.updateUnsafe(1, context)
-      tell("idle", duplex, "nothing came or went for too long")
+      tell("idle", client, "nothing came or went for too long")
     }
   }
 }

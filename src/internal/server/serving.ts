@@ -22,7 +22,7 @@ export interface Source {
 export interface Service<R> {
   /** Runs for each connection, in a fiber of its own, and closes it. Fails with nothing. */
   readonly run: (duplex: Duplex) => Effect.Effect<void, never, R>
-  /** Is told of a connection that was closed because there were too many. */
+  /** Is told of a connection that is about to be closed because there are too many. */
   readonly rejected: (duplex: Duplex) => void
   /** How long those that run may go on after an interruption. */
   readonly drainTimeout: Duration.Input
@@ -43,8 +43,8 @@ export const serve = <R>(source: Source, service: Service<R>): Effect.Effect<nev
 
     const take = (duplex: Duplex) => {
       if (source.served >= source.maxConnections) {
-        duplex.destroy()
-        return service.rejected(duplex)
+        service.rejected(duplex)
+        return void duplex.destroy()
       }
       source.served++
       const fiber = fork(service.run(duplex))
