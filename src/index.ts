@@ -43,6 +43,9 @@ export * as Listener from "./services/Listener.ts"
 /** All connections of a TCP server as one mailbox. */
 export * as Mailbox from "./services/Mailbox.ts"
 
+/** Retries, limits and circuit breakers as a Dialer layer. */
+export * as Policy from "./layers/Policy.ts"
+
 /** SOCKS and HTTP proxies as Dialer layers. */
 export * as Proxy from "./layers/Proxy.ts"
 
