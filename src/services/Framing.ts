@@ -152,6 +152,8 @@ export const lines = (
   const newline = options.newline ?? "\n"
   const found = Text.codecOf(options.encoding ?? "utf-8")
   if (Result.isFailure(found)) return Internal.refusing(found.failure)
+  const refusal = Internal.refuseSize(maxSize)
+  if (refusal !== undefined) return Internal.refusing(refusal)
   const codec = found.success
   const feed = Lines.feedOf(codec)
   return {

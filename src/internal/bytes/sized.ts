@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import { Malformed, type TcpErrorReason } from "../../errors/TcpError.ts"
+import { Malformed, Unknown } from "../../errors/TcpError.ts"
 import { Decoder, type Extent, type Framing, refuseSize, refusing, type Step, tooLarge } from "./framing.ts"
 import type { ReadBuffer } from "./readBuffer.ts"
 
@@ -47,10 +47,8 @@ const malformed = (framing: string, detail: string): Malformed => new Malformed(
 
 /** Frames of one size. */
 export const fixed = (size: number): Framing<Uint8Array> => {
-  const refusal: TcpErrorReason | undefined = refuseSize(size)
-    ?? (size === 0 || size === Infinity
-      ? malformed("fixed", `a frame has a fixed number of bytes, not ${size}`)
-      : undefined)
+  const refusal = refuseSize(size)
+    ?? (size === 0 || size === Infinity ? new Unknown({ detail: `frames have some bytes, not ${size}` }) : undefined)
   if (refusal !== undefined) return refusing(refusal)
   const extent: Step<Extent> = Result.succeed({ skip: 0, size, drop: 0 })
   return {

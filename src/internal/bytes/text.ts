@@ -33,11 +33,15 @@ const nothing = Buffer.alloc(0)
 
 const options = { fatal: true, ignoreBOM: true }
 
-/** Where two texts begin to differ. */
-const firstDifference = (a: string, b: string): number => {
+const replacement = "\ufffd"
+
+/** The first character of a text that did not come back as it was. */
+const firstLost = (text: string, back: string): string => {
   let at = 0
-  while (a.charCodeAt(at) === b.charCodeAt(at)) at++
-  return at
+  while (text[at] === back[at] && back[at] !== replacement && at < text.length) at++
+  // a difference in the second half of a pair is one of the character that begins before
+  if (/[\uDC00-\uDFFF]/.test(text[at] ?? "")) at--
+  return String.fromCodePoint(text.codePointAt(at) ?? 0)
 }
 
 const makeCodec = (label: string): Codec | undefined => {
@@ -47,7 +51,6 @@ const makeCodec = (label: string): Codec | undefined => {
   const unit = name.startsWith("utf-16") ? 2 : 1
   const own = name === "windows-1252" && !knowsWindows1252
   const lenient = new TextDecoder(name, { ignoreBOM: true })
-  const readBack = (bytes: Uint8Array) => own ? Iconv.decode(bytes, name) : lenient.decode(bytes)
 
   const decodeWith = (bytes: Uint8Array, run: (bytes: Uint8Array) => string): Result.Result<string, Encoding> => {
     try {
@@ -57,30 +60,31 @@ const makeCodec = (label: string): Codec | undefined => {
     }
   }
 
+  const decode = (bytes: Uint8Array) =>
+    decodeWith(bytes, (bytes) => own ? Iconv.decode(bytes, name) : strict.success.decode(bytes))
+
   const encode = (text: string): Result.Result<Buffer, Encoding> => {
     if (/\p{Surrogate}/u.test(text)) return fail(name, "half of a surrogate pair is no character")
     if (name === "utf-8") return Result.succeed(Buffer.from(text, "utf8"))
     if (unit === 2) return Result.succeed(Iconv.encode(text, name))
     if (!Iconv.encodingExists(name)) return fail(name, "this encoding can be read but not written")
     const bytes = Iconv.encode(text, name)
-    const back = readBack(bytes)
-    if (back === text) return Result.succeed(bytes)
-    const at = firstDifference(text, back)
-    // a difference in the second half of a pair is one of the character that begins before
-    const character = String.fromCodePoint(text.codePointAt(/[\uDC00-\uDFFF]/.test(text[at] ?? "") ? at - 1 : at) ?? 0)
-    return fail(name, `the character "${character}" does not exist in it`)
+    const back = decode(bytes)
+    if (Result.isSuccess(back) && back.success === text) return Result.succeed(bytes)
+    const lost = firstLost(text, Result.getOrElse(back, () => lenient.decode(bytes)))
+    return fail(name, `the character "${lost}" does not exist in it`)
   }
 
   return {
     name,
     unit,
     stateless: name !== "iso-2022-jp",
-    decode: (bytes) => decodeWith(bytes, own ? readBack : (bytes) => strict.success.decode(bytes)),
+    decode,
     encode,
     decoder: () => {
       const decoder = new TextDecoder(name, options)
       return {
-        next: (bytes) => decodeWith(bytes, own ? readBack : (bytes) => decoder.decode(bytes, { stream: true })),
+        next: (bytes) => own ? decode(bytes) : decodeWith(bytes, (bytes) => decoder.decode(bytes, { stream: true })),
         end: () =>
           own
             ? Result.succeed("")
