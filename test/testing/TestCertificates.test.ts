@@ -123,6 +123,67 @@ describe("TestCertificates", () => {
       const clientAsServer = yield* serve(yield* authority.issue({ names: ["127.0.0.1"], client: true }))
       assert.strictEqual(yield* greet(clientAsServer, { ca }), "INVALID_PURPOSE")
     }))
+  it.live("gives its shorthands for dates that are over or to come", () =>
+    Effect.gen(function*() {
+      const authority = yield* TestCertificates.authority()
+      const [names, ca] = [["127.0.0.1"], authority.certificate]
+      const expired = yield* serve(yield* authority.issue({ names, ...TestCertificates.expired }))
+      const future = yield* serve(yield* authority.issue({ names, ...TestCertificates.notYetValid }))
+      assert.strictEqual(yield* greet(expired, { ca }), "CERT_HAS_EXPIRED")
+      assert.strictEqual(yield* greet(future, { ca }), "CERT_NOT_YET_VALID")
+    }))
+  it.live("makes authorities below an authority, with EC and RSA keys", () =>
+    Effect.gen(function*() {
+      for (const [upper, lower] of [["ec", "rsa"], ["rsa", "ec"]] as const) {
+        const root = yield* TestCertificates.authority({ keyType: upper })
+        const middle = yield* root.intermediate({ name: "Middle", keyType: lower })
+        const credentials = yield* middle.issue({ names: ["127.0.0.1"], keyType: upper })
+        assert.strictEqual(new X509Certificate(middle.certificate).issuer, "CN=Test authority")
+        assert.isTrue(new X509Certificate(middle.certificate).verify(new X509Certificate(root.certificate).publicKey))
+        assert.strictEqual(new X509Certificate(credentials.cert).issuer, "CN=Middle")
+        assert.strictEqual(new X509Certificate(credentials.cert).publicKey.asymmetricKeyType, upper)
+        assert.strictEqual(credentials.cert.match(/BEGIN CERTIFICATE/g)?.length, 2)
+        assert.strictEqual(yield* greet(yield* serve(credentials), { ca: root.certificate }), "hello")
+      }
+    }))
+  it.live("makes certificates that vouch for themselves", () =>
+    Effect.gen(function*() {
+      const own = yield* TestCertificates.selfSigned({ names: ["127.0.0.1"] })
+      const port = yield* serve(own)
+      assert.strictEqual(yield* greet(port, { ca: own.cert }), "hello")
+      assert.strictEqual(yield* greet(port, {}), "DEPTH_ZERO_SELF_SIGNED_CERT")
+    }))
+  it.live("makes revocation lists", () =>
+    Effect.gen(function*() {
+      const authority = yield* TestCertificates.authority({ keyType: "rsa" })
+      const ca = authority.certificate
+      const [good, bad] = [
+        yield* authority.issue({ names: ["127.0.0.1"] }),
+        yield* authority.issue({ names: ["127.0.0.1"] })
+      ]
+      const crl = yield* authority.revocationList([bad])
+      const current = yield* authority.revocationList([])
+      const outdated = yield* authority.revocationList([], { nextUpdate: daysFromNow(-1) })
+      const future = yield* authority.revocationList([], { thisUpdate: daysFromNow(1) })
+      assert.strictEqual(yield* greet(yield* serve(good), { ca, crl }), "hello")
+      assert.strictEqual(yield* greet(yield* serve(bad), { ca, crl }), "CERT_REVOKED")
+      assert.strictEqual(yield* greet(yield* serve(bad), { ca, crl: current }), "hello")
+      assert.strictEqual(yield* greet(yield* serve(good), { ca, crl: outdated }), "CRL_HAS_EXPIRED")
+      assert.strictEqual(yield* greet(yield* serve(good), { ca, crl: future }), "CRL_NOT_YET_VALID")
+    }))
+  it.live("packs a certificate, its chain and its key as PKCS #12", () =>
+    Effect.gen(function*() {
+      const root = yield* TestCertificates.authority()
+      const middle = yield* root.intermediate()
+      for (const [passphrase, keyType] of [["open sesame", "ec"], ["Сезам", "rsa"], ["x".repeat(70), "ec"]] as const) {
+        const credentials = yield* middle.issue({ names: ["127.0.0.1"], keyType })
+        const pfx = Buffer.from(yield* TestCertificates.pfx(credentials, passphrase))
+        assert.strictEqual(yield* greet(yield* serve({ pfx, passphrase }), { ca: root.certificate }), "hello")
+        for (const wrong of [{}, { passphrase: "hocus pocus" }]) {
+          assert.throws(() => NodeTls.createSecureContext({ pfx, ...wrong }), /mac verify failure/)
+        }
+      }
+    }))
   it.live("fits the TLS options as it is", () =>
     Effect.gen(function*() {
       const authority = yield* TestCertificates.authority()

@@ -29,6 +29,9 @@ export const bitString = (bytes: Uint8Array, unusedBits = 0): Buffer => value(0x
 
 export const octetString = (bytes: Uint8Array): Buffer => value(0x04, bytes)
 
+/** A value without content (NULL). */
+export const nothing = value(0x05)
+
 /** An object identifier from its dotted form: the first two numbers share a byte, the rest are in base 128. */
 export const oid = (dotted: string): Buffer => {
   const [first = 0, second = 0, ...rest] = dotted.split(".").map(Number)

@@ -45,6 +45,7 @@ export const checkOf = (code: string, role: Role = "client", met = true): TlsChe
     if (role === "client" || code.endsWith("RETURN_A_CERTIFICATE")) return "clientCertificate"
     return code.endsWith("_EXPIRED") ? "expired" : code.endsWith("_REVOKED") ? "revoked" : "issuer"
   }
+  if (code.startsWith("ERR_STREAM_")) return "closed"
   if (code.startsWith("ERR_")) return "protocol"
   // the system's errors are those without underscores; all others are what OpenSSL says of a certificate
   return /^E[A-Z]+$/.test(code) ? "closed" : "issuer"

@@ -16,8 +16,9 @@ const hash = (text: string): Buffer | undefined => {
 
 /** Understands one pin as people have it and writes it in the one way we compare. */
 export const parse = (text: string): Effect.Effect<string, TlsConfigError> => {
-  // curl writes sha256//
-  const bytes = hash(text.trim().replace(/^sha256\/\/?/, ""))
+  const rest = text.trim().replace(/^sha256\//, "")
+  // curl writes sha256//, but a hash may begin with a slash too
+  const bytes = hash(rest) ?? hash(rest.replace(/^\//, ""))
   return bytes === undefined
     ? Effect.fail(
       new TlsConfigError({

@@ -37,5 +37,6 @@ describe("der", () => {
     )
     assert.strictEqual(hex(Der.implicit(2, Buffer.from("a"))), "820161")
     assert.strictEqual(hex(Der.bitString(Buffer.of(0x06), 1)), "03020106")
+    assert.strictEqual(hex(Der.nothing), "0500")
   })
 })

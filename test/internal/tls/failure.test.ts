@@ -27,7 +27,10 @@ describe("checkOf", () => {
       ["ERR_SSL_WRONG_VERSION_NUMBER", "protocol"],
       ["ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "protocol"],
       ["ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "protocol"],
-      ["ERR_STREAM_PREMATURE_CLOSE", "protocol"],
+      ["ERR_STREAM_PREMATURE_CLOSE", "closed"],
+      ["ERR_STREAM_DESTROYED", "closed"],
+      ["ERR_SSL_NO_APPLICATION_PROTOCOL", "protocol"],
+      ["ERR_SSL_UNSUPPORTED_PROTOCOL", "protocol"],
       ["EPROTO", "protocol"],
       ["ECONNRESET", "closed"],
       ["EPIPE", "closed"],
@@ -36,4 +39,21 @@ describe("checkOf", () => {
   ) {
     it(`takes ${code} for ${check}`, () => assert.strictEqual(checkOf(code), check))
   }
+
+  it("takes alerts about certificates, on the server's side, for what the client has against ours", () => {
+    const cases = [
+      ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "issuer"],
+      ["ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE", "issuer"],
+      ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "expired"],
+      ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED", "revoked"],
+      ["ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE", "clientCertificate"],
+      ["ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "protocol"]
+    ] as const
+    for (const [code, check] of cases) assert.strictEqual(checkOf(code, "server"), check, code)
+  })
+
+  it("takes a failure before the server has shown its certificate for having nothing in common", () => {
+    assert.strictEqual(checkOf("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "client", false), "protocol")
+    assert.strictEqual(checkOf("ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE", "client", true), "clientCertificate")
+  })
 })
