@@ -385,9 +385,11 @@ export class ConnectionCore {
 
   /**
    * Leaves the stream to somebody else who takes over between the peers: nothing is read or written here any more. Gives
-   * how many bytes had arrived and were not read.
+   * how many bytes had arrived and were not read, which are dropped, or `undefined` when this side has closed or left it
+   * already.
    */
-  detach(): number {
+  detach(): number | undefined {
+    if (this.local) return undefined
     if (this.flowing === "not yet") this.attach()
     const { duplex } = this
     duplex.pause()
@@ -397,9 +399,12 @@ export class ConnectionCore {
     this.detached = true
     this.local = true
     this.readable = false
+    const unread = this.buffer.size + duplex.readableLength
+    this.buffer.takePieces()
     this.wake()
+    this.wakeWriters()
     this.tellClosed()
-    return this.buffer.size + duplex.readableLength
+    return unread
   }
 
   // ---- writing

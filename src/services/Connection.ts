@@ -49,12 +49,12 @@ import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason } from "../errors/DialError.ts"
-import { PlaintextBuffered, TcpError, WriteTimeout } from "../errors/TcpError.ts"
+import { Closed, PlaintextBuffered, TcpError, WriteTimeout } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
-import { addressOf, scopedUnlessFailed } from "../internal/net/duplex.ts"
+import { addressOf, close, scopedUnlessFailed } from "../internal/net/duplex.ts"
 import { type DialTarget, hostOf, parse as parseTarget } from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { runFrames } from "../internal/pushMode.ts"
@@ -194,7 +194,10 @@ export interface Connection {
     tls?: TlsOptions,
     options?: UpgradeOptions
   ) => Effect.Effect<Connection, DialError | TcpError | TlsConfigError, Scope.Scope>
-  /** The connection as a socket of Effect's own (`effect/socket`), for programs that are written for those. */
+  /**
+   * The connection as a socket of Effect's own (`effect/socket`), for programs that are written for those. As its
+   * interface demands, the scope of its reader closes the connection.
+   */
   readonly toSocket: Effect.Effect<Socket.Socket>
 
   /** Ends our side (half-close): the peer sees the end of the stream, and we can go on reading. */
@@ -354,11 +357,19 @@ class Impl implements Connection {
   upgradeTls(tls: TlsOptions = {}, options: UpgradeOptions = {}) {
     return Effect.flatMap(
       upgrade(this.core, this.options, tls, options),
-      (duplex) => fromDuplex(duplex, this.options)
+      (duplex) =>
+        fromDuplex(duplex, {
+          ...this.options,
+          // a TLS stream over anything but a socket does not know them
+          localAddress: Option.getOrUndefined(this.localAddress),
+          remoteAddress: Option.getOrUndefined(this.remoteAddress)
+        })
     )
   }
   get toSocket() {
-    return Effect.sync(() => EffectSocket.make(Effect.succeed(this)))
+    return Effect.sync(() =>
+      EffectSocket.make(Effect.acquireRelease(Effect.succeed(this), (_, exit) => this.core.closeWith(exit)))
+    )
   }
 
   get closeWrite() {
@@ -396,16 +407,14 @@ const peerName = (target: DialTarget | undefined, duplex: Duplex) => {
   })
 }
 
-const upgrade = Effect.fnUntraced(function*(
-  core: ConnectionCore,
+const refuse = (received: number) => new TcpError({ reason: new PlaintextBuffered({ received }) })
+
+const secure = Effect.fnUntraced(function*(
+  duplex: Duplex,
   { role, target }: FromDuplexOptions,
   tls: TlsOptions,
   { reply, timeout }: UpgradeOptions
 ) {
-  const { duplex } = core
-  const refuse = (received: number) => new TcpError({ reason: new PlaintextBuffered({ received }) })
-  const unread = core.detach()
-  if (unread > 0) return yield* refuse(unread)
   const name = peerName(target, duplex)
   const resolved = yield* role === "accepted" ? resolveServer(tls) : resolve(tls)
   // with a reply, this side has not yet said that the client may begin
@@ -425,6 +434,16 @@ const upgrade = Effect.fnUntraced(function*(
     )
   )
 })
+
+const upgrade = (core: ConnectionCore, known: FromDuplexOptions, tls: TlsOptions, options: UpgradeOptions) =>
+  Effect.suspend(() => {
+    const unread = core.detach()
+    if (unread === undefined) return Effect.fail(new TcpError({ reason: new Closed() }))
+    return Effect.onError(
+      unread > 0 ? Effect.fail(refuse(unread)) : secure(core.duplex, known, tls, options),
+      (cause) => close(core.duplex, Exit.failCause(cause))
+    )
+  })
 
 /**
  * Whether a value is a connection of this library.

@@ -123,14 +123,14 @@ describe("DirectReads", () => {
       reads,
       read: (count: number) => {
         const into = reads.nextBuffer()
-        let given: unknown
+        const given: Array<{ readonly lent: boolean; readonly copied: boolean; readonly into: Buffer }> = []
         reads.sink = (bytes, lent) => {
           assert.strictEqual(bytes.length, count)
-          given = { lent, copied: bytes.buffer !== into.buffer, into }
+          given.push({ lent, copied: bytes.buffer !== into.buffer, into })
           return true
         }
         reads.deliver(socket, count)
-        return given as { readonly lent: boolean; readonly copied: boolean; readonly into: Buffer }
+        return given[0] ?? assert.fail("the sink was given nothing")
       }
     }
   }
