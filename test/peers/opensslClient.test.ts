@@ -1,7 +1,9 @@
 import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { TcpError } from "../../src/errors/TcpError.ts"
 import type { TlsOptions } from "../../src/layers/Tls.ts"
@@ -36,6 +38,10 @@ const greet = Effect.fnUntraced(function*(address: string, ...args: ReadonlyArra
 const failure = <R>(greeting: Effect.Effect<string, PeerError, R>) =>
   Effect.map(Effect.flip(greeting), (error) => error.message)
 
+/** What openssl prints, whether it fails or not. */
+const shown = <R>(greeting: Effect.Effect<string, PeerError, R>) =>
+  Effect.catchTag(greeting, "PeerError", (error) => Effect.succeed(error.output))
+
 const certificate = (own: { readonly cert: string; readonly key: string }) => ["-cert", own.cert, "-key", own.key]
 
 const peers = Layer.merge(Certificates.layer, services)
@@ -69,9 +75,8 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("openssl s_cl
       Effect.gen(function*() {
         const { ca, client, stranger } = yield* Certificates
         const address = yield* serve({ ca, requestClientCertificate: true })
-        // our side ends the connection; whether openssl takes that for a failure does not matter here
-        const got = yield* Effect.catchTag(greet(address, flag, ...certificate(stranger)), "PeerError", (error) =>
-          Effect.succeed(error.output))
+        // our side ends the connection; openssl does not always take that for a failure
+        const got = yield* shown(greet(address, flag, ...certificate(stranger)))
         assert.include(got, "SSL handshake has read")
         assert.notInclude(got, "hello:")
         assert.include(yield* greet(address, flag, ...certificate(client)), "hello:")
@@ -125,5 +130,41 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("openssl s_cl
       assert.match(yield* failure(greet(address, "-verify_hostname", "other.test")), /hostname mismatch/i)
       // and our server goes on serving those who do
       assert.include(yield* greet(address), "hello: TLSv1.3")
+    }))
+
+  it.effect("is shown the certificate for the name that it asks for", () =>
+    Effect.gen(function*() {
+      const { named } = yield* Certificates
+      const address = yield* serve({ sni: { "other.test": named, "*.other.test": named } })
+      const subject = (...args: ReadonlyArray<string>) =>
+        Effect.map(greet(address, ...args), (got) => /^subject=.*/m.exec(got)?.[0])
+      assert.strictEqual(yield* subject("-servername", "other.test"), "subject=CN = named")
+      assert.strictEqual(yield* subject("-servername", "www.other.test"), "subject=CN = named")
+      assert.strictEqual(yield* subject("-servername", "localhost"), "subject=CN = server")
+      assert.strictEqual(yield* subject("-noservername"), "subject=CN = server")
+    }))
+
+  it.effect("is not served with a certificate that our server's list revokes", () =>
+    Effect.gen(function*() {
+      const { ca, client, crl, revoked } = yield* Certificates
+      const address = yield* serve({ ca, crl, requestClientCertificate: true })
+      assert.notInclude(yield* shown(greet(address, ...certificate(revoked))), "hello:")
+      assert.include(yield* greet(address, ...certificate(client)), "CN=client")
+    }))
+
+  it.effect("sees the new certificate of our server when its files have changed", () =>
+    Effect.gen(function*() {
+      const { expired, server } = yield* Certificates
+      const fs = yield* FileSystem.FileSystem
+      const directory = yield* folder("reload")
+      const own = { cert: `${directory}/cert.pem`, key: `${directory}/key.pem` }
+      const install = (from: typeof own) =>
+        Effect.andThen(fs.copyFile(from.cert, own.cert), fs.copyFile(from.key, own.key))
+      yield* install(expired)
+      const address = yield* serve({ ...own, reload: "20 millis" })
+      assert.include(yield* failure(greet(address)), "certificate has expired")
+      yield* install(server)
+      const got = yield* Effect.retry(greet(address), Schedule.spaced("20 millis"))
+      assert.include(got, "hello: TLSv1.3")
     }))
 })

@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type { TlsHandshake } from "../../src/errors/DialError.ts"
 import * as Tls from "../../src/layers/Tls.ts"
 import type * as Connection from "../../src/services/Connection.ts"
@@ -9,17 +10,18 @@ import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
 import { Certificates } from "./support/certificates.ts"
 import { opensslServer } from "./support/opensslServer.ts"
-import { services } from "./support/peer.ts"
+import { folder, run, services } from "./support/peer.ts"
 
 const connect = (port: number, tls: Tls.TlsOptions) =>
   Effect.flatMap(TcpClient.TcpClient, (tcp) => tcp.connect({ host: "127.0.0.1", port })).pipe(
     Effect.provide(TcpClient.layer.pipe(Layer.provide(Tls.layer(tls)), Layer.provide(Dialer.layer)))
   )
 
-/** Says something and hears it reversed. */
+/** Says something, hears it reversed, and leaves: s_server serves one after the other. */
 const converses = Effect.fnUntraced(function*(connection: Connection.Connection) {
   yield* connection.write("live\n")
   assert.strictEqual(yield* connection.readLine(), "evil")
+  yield* connection.close
 })
 
 const refusal = (port: number, tls: Tls.TlsOptions) =>
@@ -77,6 +79,33 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("openssl s_se
       yield* converses(yield* connect(port, { insecureSkipVerify: true }))
     }))
 
+  it.effect("is not trusted when its certificate is on the list of revoked ones", () =>
+    Effect.gen(function*() {
+      const { ca, crl, revoked } = yield* Certificates
+      const bad = yield* opensslServer("-cert", revoked.cert, "-key", revoked.key)
+      assert.deepInclude(yield* refusal(bad, { ca, crl }), { check: "revoked", code: "CERT_REVOKED" })
+      yield* converses(yield* connect(bad, { ca }))
+      yield* converses(yield* connect(yield* opensslServer(), { ca, crl }))
+    }))
+
+  it.effect("is known by its public key, as openssl computes its fingerprint", () =>
+    Effect.gen(function*() {
+      const { ca, named, server } = yield* Certificates
+      const pinOf = ({ cert }: { readonly cert: string }) =>
+        run({ command: "sh", package: "dash" }, [
+          "-c",
+          "openssl x509 -noout -pubkey -in $0 | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | openssl base64",
+          cert
+        ])
+      const port = yield* opensslServer()
+      const [own, other] = [yield* pinOf(server), yield* pinOf(named)]
+      yield* converses(yield* connect(port, { ca, pin: [other, own] }))
+      yield* converses(yield* connect(port, { insecureSkipVerify: true, pin: own }))
+      for (const trust of [{ ca }, { insecureSkipVerify: true }]) {
+        assert.strictEqual((yield* refusal(port, { ...trust, pin: other })).check, "pin")
+      }
+    }))
+
   it.effect("shows the certificate for the name we ask for", () =>
     Effect.gen(function*() {
       const { ca, named } = yield* Certificates
@@ -84,7 +113,6 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("openssl s_se
       const asked = yield* connect(port, { ca, servername: "other.test" })
       yield* converses(asked)
       assert.include(tlsOf(asked).peer?.subject, "named")
-      yield* asked.close
       const unasked = yield* connect(port, { ca })
       yield* converses(unasked)
       assert.include(tlsOf(unasked).peer?.subject, "server")
@@ -137,4 +165,22 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("openssl s_se
         }
       }))
   }
+
+  it.effect("takes our client certificate from a file that openssl has encrypted", () =>
+    Effect.gen(function*() {
+      const { ca, client } = yield* Certificates
+      const directory = yield* folder("encrypted")
+      const secret = "pass wörd"
+      const openssl = (...args: ReadonlyArray<string>) =>
+        run({ command: "openssl", package: "openssl" }, args, { cwd: directory })
+      yield* openssl("pkcs8", "-topk8", "-in", client.key, "-out", "key.pem", "-passout", `pass:${secret}`)
+      yield* openssl("ec", "-aes256", "-in", client.key, "-out", "old.pem", "-passout", `pass:${secret}`)
+      const both = ["-inkey", client.key, "-in", client.cert, "-certfile", ca]
+      yield* openssl("pkcs12", "-export", ...both, "-out", "both.p12", "-passout", `pass:${secret}`)
+      const port = yield* opensslServer("-Verify", "1", "-verify_return_error")
+      const passphrase = Redacted.make(secret)
+      yield* converses(yield* connect(port, { ca, cert: client.cert, key: `${directory}/key.pem`, passphrase }))
+      yield* converses(yield* connect(port, { ca, cert: client.cert, key: `${directory}/old.pem`, passphrase }))
+      yield* converses(yield* connect(port, { ca, pfx: `${directory}/both.p12`, passphrase }))
+    }))
 })

@@ -25,7 +25,7 @@ commonName = supplied
 
 /**
  * Paths of PEM files. `server` is for localhost and 127.0.0.1, `named` for other.test, `expired` is `server` of another
- * time, `revoked` is on the list `crl`; `stranger` is a client of `otherCa`, which has issued nothing else; `serverBoth`
+ * time, `revoked` (also a client) is on the list `crl`; `stranger` is a client of `otherCa`, which has issued nothing else; `serverBoth`
  * is the certificate and the key of `server` in one file.
  */
 export const certificates = Effect.gen(function*() {
@@ -54,7 +54,7 @@ export const certificates = Effect.gen(function*() {
   yield* authority("ca")
   yield* authority("other-ca")
   const server = yield* certificate("server", "serverAuth", localhost)
-  const revoked = yield* certificate("revoked", "serverAuth", localhost)
+  const revoked = yield* certificate("revoked", "serverAuth,clientAuth", localhost)
   yield* openssl("ca -batch -config books.cnf -cert ca.pem -keyfile ca.key -revoke revoked.pem")
   yield* openssl("ca -batch -config books.cnf -cert ca.pem -keyfile ca.key -gencrl -out crl.pem")
   yield* Effect.orDie(Effect.flatMap(
