@@ -102,7 +102,7 @@ export const layerConfig = (
 
 export type {
   /**
-   * A way to a target: through a proxy, or `"direct"`, as the Dialer below goes.
+   * A way to a target: through a proxy, or, where it is the word `"direct"`, as the Dialer below goes.
    *
    * @category models
    * @since 0.1.0

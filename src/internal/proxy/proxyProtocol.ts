@@ -65,14 +65,10 @@ export const read = (duplex: Duplex): Effect.Effect<ProxyHeader, ProxyHeaderErro
         const before = received.length
         received = before === 0 ? bytes : Buffer.concat([received, bytes])
         const decoded = decode(received)
-        switch (decoded._tag) {
-          case "incomplete":
-            return undefined
-          case "malformed":
-            return { used: bytes.length, result: Effect.fail(new ProxyHeaderError({ detail: decoded.detail })) }
-          case "complete":
-            return { used: decoded.size - before, result: Effect.succeed(decoded.header) }
-        }
+        if (decoded._tag === "incomplete") return undefined
+        return decoded._tag === "complete"
+          ? { used: decoded.size - before, result: Effect.succeed(decoded.header) }
+          : { used: bytes.length, result: Effect.fail(new ProxyHeaderError({ detail: decoded.detail })) }
       }
     })
   })

@@ -9,8 +9,8 @@ import { budgetOf, dialing, type DialOptions, type Path, through } from "../net/
 import { proxyHop } from "./hop.ts"
 import type { ProxyInput } from "./settings.ts"
 
-/** A way to a target: through a proxy, or as the Dialer below goes. */
-export type Route = ProxyInput | "direct"
+/** A way to a target: through a proxy, or, where it is the word `"direct"`, as the Dialer below goes. */
+export type Route = ProxyInput
 
 /** How the choice itself is called in errors. */
 const name = "proxy rules"

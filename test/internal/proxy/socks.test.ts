@@ -38,7 +38,7 @@ const replies = {
 const plainSocks = Effect.fnUntraced(function*(input: ProxyInput, reply: Uint8Array) {
   const duplex = new ScriptedDuplex()
   const proxy = Result.getOrThrow(resolve(input))
-  let established = false
+  const outcome = { established: false }
   const client = new SocksClient({
     command: "connect",
     destination: { host: "db.test", port: 5432 },
@@ -51,14 +51,14 @@ const plainSocks = Effect.fnUntraced(function*(input: ProxyInput, reply: Uint8Ar
     },
     timeout: 60_000
   })
-  client.on("established", () => established = true).on("error", () => {})
+  client.on("established", () => outcome.established = true).on("error", () => {})
   client.connect(duplex.on("error", () => {}))
   let used = 0
-  while (!established && used < reply.length && !duplex.destroyed) {
+  while (!outcome.established && used < reply.length && !duplex.destroyed) {
     duplex.emit("data", reply.subarray(used, ++used))
     yield* Effect.yieldNow
   }
-  assert.isTrue(established, "socks did not accept it")
+  assert.isTrue(outcome.established, "socks did not accept it")
   return {
     rest: Buffer.from(reply.subarray(used)).toString(),
     sent: Buffer.concat(duplex.written).toString("hex")
