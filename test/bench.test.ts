@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { measure } from "../bench/harness/measure.ts"
 import tcp from "../bench/tcp/index.ts"
-import disagreeing from "./support/disagreeing.ts"
+import refused from "./support/refusedBenchmarks.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -26,6 +26,14 @@ interface Result {
   readonly ratio: number
   readonly rounds: number
   readonly ratios: ReadonlyArray<number>
+}
+
+/** Why a benchmark of the refused suite is not measured. */
+const refusal = async (name: string): Promise<string> => {
+  const benchmark = refused.benchmarks.find((benchmark) => benchmark.name === name)
+  assert.isDefined(benchmark)
+  return measure(refused, benchmark, { rounds: 1, milliseconds: 50, cores: undefined })
+    .then(() => assert.fail("it was measured"), String)
 }
 
 const benchmarks = tcp.flatMap((suite) => suite.benchmarks)
@@ -79,11 +87,11 @@ describe("bench", () => {
   })
 
   it("does not time contenders that give different answers", async () => {
-    const [counting] = disagreeing.benchmarks
-    assert.isDefined(counting)
-    const error: unknown = await measure(disagreeing, counting, { rounds: 1, milliseconds: 1, cores: undefined })
-      .then(() => assert.fail("it was measured"), (cause) => cause)
-    assert.match(String(error), /do not agree: honest: 3 done, .*; lazy: 2 done, /)
+    assert.match(await refusal("counting"), /do not agree: honest: 3 done, .*; lazy: 2 done, /)
+  })
+
+  it("counts no round that a contender ends before its time", async () => {
+    assert.match(await refusal("at once"), /hasty stopped before the round was over/)
   })
 
   it("refuses a group that there is not", async () => {

@@ -59,7 +59,7 @@ const enter = async (benchmark: Benchmark, sides: ReadonlyMap<string, Side>, pee
 const checkAnswers = async (benchmark: Benchmark, entrants: ReadonlyArray<Entrant>) => {
   const answers = new Map<string, string>()
   for (const { driver, name, port } of entrants) {
-    answers.set(name, (await driver.work(port, benchmark.checkLimit)).answer)
+    answers.set(name, (await driver.work(port, { limit: benchmark.checkLimit })).answer)
   }
   if (new Set(answers.values()).size > 1) {
     throw new Error(
@@ -68,9 +68,11 @@ const checkAnswers = async (benchmark: Benchmark, entrants: ReadonlyArray<Entran
   }
 }
 
-const sample = async ({ driver, measured, port }: Entrant, milliseconds: number): Promise<Sample> => {
+const sample = async ({ driver, measured, name, port }: Entrant, milliseconds: number): Promise<Sample> => {
   const before = await measured.cpu()
-  const { amount, seconds } = await driver.work(port, Infinity, milliseconds)
+  const { amount, seconds } = await driver.work(port, { milliseconds })
+  // timers may be early by a millisecond
+  if (seconds * 1000 < milliseconds - 2) throw new Error(`${name} stopped before the round was over`)
   return { rate: amount / seconds, cost: (await measured.cpu() - before) / amount }
 }
 
@@ -88,9 +90,9 @@ const sampleMemory = async (suite: Suite, benchmark: Benchmark, name: string, pl
     const address = await server.listen()
     await peer.connect(address)
     // the first ones load what all of them share, and fill the pages that were used and freed while the process started
-    await peer.work(address.port, Math.ceil(benchmark.checkLimit / 5))
+    await peer.work(address.port, { limit: Math.ceil(benchmark.checkLimit / 5) })
     const before = await server.memory()
-    const { amount } = await peer.work(address.port, benchmark.checkLimit)
+    const { amount } = await peer.work(address.port, { limit: benchmark.checkLimit })
     const after = await server.memory()
     return { rate: amount / (after.rss - before.rss), cost: (after.heap - before.heap) / amount }
   } finally {

@@ -4,11 +4,13 @@ import { fileURLToPath } from "node:url"
 import type { Address } from "./benchmark.ts"
 import { pinned } from "./cores.ts"
 
+/** What ends the work: so many times, with the answers compared, or the time. */
+export type Until = { readonly limit: number } | { readonly milliseconds: number }
+
 export type Request =
   | { readonly type: "listen" }
   | { readonly type: "connect"; readonly address: Address }
-  /** Without `milliseconds` answers are compared and `limit` is what ends it. */
-  | { readonly type: "work"; readonly port: number; readonly limit: number; readonly milliseconds?: number | undefined }
+  | { readonly type: "work"; readonly port: number; readonly until: Until }
   | { readonly type: "cpu" }
   | { readonly type: "memory" }
 
@@ -70,8 +72,8 @@ export class Side {
   connect(address: Address): Promise<void> {
     return this.ask({ type: "connect", address })
   }
-  work(port: number, limit: number, milliseconds?: number): Promise<Worked> {
-    return this.ask({ type: "work", port, limit, milliseconds }, milliseconds)
+  work(port: number, until: Until): Promise<Worked> {
+    return this.ask({ type: "work", port, until }, "milliseconds" in until ? until.milliseconds : 0)
   }
   /** Processor time until now, user and system, in seconds. */
   cpu(): Promise<number> {

@@ -4,7 +4,7 @@
  */
 import { setImmediate, setTimeout } from "node:timers/promises"
 import type { Address, Benchmark, Client, StartClient, StartServer, Suite } from "./benchmark.ts"
-import type { Answer, Memory, Request, Worked } from "./process.ts"
+import type { Answer, Memory, Request, Until, Worked } from "./process.ts"
 
 const [url = "", name, contender = ""] = process.argv.slice(2)
 
@@ -42,22 +42,22 @@ const add = (sum: number, answer: Uint8Array | string) => {
   return sum
 }
 
-const work = async (port: number, limit: number, milliseconds: number | undefined): Promise<Worked> => {
+const work = async (port: number, until: Until): Promise<Worked> => {
   const client = clients.get(port)
   if (client === undefined) throw new Error(`not connected to ${port}`)
   let size = 0
   let sum = 0
   const round = {
     over: false,
-    limit,
-    seen: milliseconds !== undefined ? undefined : (answer: Uint8Array | string) => {
+    limit: "limit" in until ? until.limit : Infinity,
+    seen: "milliseconds" in until ? undefined : (answer: Uint8Array | string) => {
       size += answer.length
       sum = add(sum, answer)
     }
   }
   const begin = performance.now()
-  if (milliseconds !== undefined) {
-    void setTimeout(milliseconds).then(() => {
+  if ("milliseconds" in until) {
+    void setTimeout(until.milliseconds).then(() => {
       round.over = true
     })
   }
@@ -90,7 +90,7 @@ const cpu = (): number => {
 const answer = async (request: Request): Promise<unknown> => {
   if (request.type === "listen") return (await part).listen?.()
   if (request.type === "connect") return connect(request.address)
-  if (request.type === "work") return work(request.port, request.limit, request.milliseconds)
+  if (request.type === "work") return work(request.port, request.until)
   return request.type === "cpu" ? cpu() : memory()
 }
 
