@@ -24,6 +24,11 @@ const reasons: ReadonlyArray<readonly [reason: TcpError.TcpErrorReason, message:
   [new TcpError.Reset({ code: "ECONNRESET" }), "the connection broke (ECONNRESET)", true],
   [new TcpError.Closed(), "the connection is closed on this side", false],
   [new TcpError.ConcurrentRead(), "another fiber is already reading from this connection", false],
+  [
+    new TcpError.PlaintextBuffered({ received: 3 }),
+    "3 unread bytes arrived before the upgrade to TLS, which could be an injection",
+    false
+  ],
   [new TcpError.AddressInUse({ address: "127.0.0.1:80" }), "the address 127.0.0.1:80 is in use", true],
   [
     new TcpError.PermissionDenied({ address: "127.0.0.1:80" }),
