@@ -70,7 +70,7 @@ export const connectTo = (port: number, options: Partial<Net.TcpNetConnectOpts> 
   )
 
 /** The same stream, but no socket: as what comes out of a proxy, a tunnel or the test network. */
-export const disguised = (socket: Net.Socket): Duplex => {
+export const disguised = (socket: Duplex): Duplex => {
   const duplex = new Duplex({
     allowHalfOpen: true,
     read: () => void socket.resume(),
@@ -104,11 +104,12 @@ export const shake = Effect.fnUntraced(function*(
 /** What is told of a handshake that fails. */
 export const told = ({ check, expected, received }: TlsHandshake) => ({ check, expected, received })
 
-/** How a client of Node's comes out: the socket, or the code of what went wrong. */
-export const nodeClient = (port: number, options: NodeTls.ConnectionOptions) =>
+/** How a client of Node's comes out: the socket, or the code of what went wrong. Tickets are collected as they come. */
+export const nodeClient = (port: number, options: NodeTls.ConnectionOptions, tickets: Array<Buffer> = []) =>
   Effect.acquireRelease(
     Effect.callback<NodeTls.TLSSocket, string>((resume) => {
       const socket = NodeTls.connect({ host: "127.0.0.1", port, ...options })
+      socket.on("session", (ticket) => void tickets.push(ticket))
       socket.once("secureConnect", () => resume(Effect.succeed(socket)))
       socket.on("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(error.code ?? error.message)))
       socket.once("close", () => resume(Effect.fail("closed")))

@@ -23,6 +23,9 @@ const hostName = /^(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9
 
 /** Reads what the options name. */
 export const read = Effect.fnUntraced(function*(options: TlsOptions) {
+  const ca = yield* Effect.forEach(Source.many(options.ca), (source) => Source.certificates("ca", source))
+  const crl = yield* Effect.forEach(Source.many(options.crl), (source) => Source.revocationLists("crl", source))
+  const own = yield* Source.credentials(options)
   const sni = new Map<string, Source.Credentials>()
   for (const [given, credentials] of Object.entries(options.sni ?? {})) {
     const option = `sni["${given}"]`
@@ -34,16 +37,7 @@ export const read = Effect.fnUntraced(function*(options: TlsOptions) {
     if (found === undefined) return yield* Source.fail(option, "a name needs a certificate and its key")
     sni.set(name, found)
   }
-  const lists = yield* Effect.forEach(
-    Source.many(options.crl),
-    (source) => Source.revocationLists("crl", source)
-  )
-  const material: Material = {
-    ca: yield* Effect.forEach(Source.many(options.ca), (source) => Source.certificates("ca", source)),
-    crl: lists.flat(),
-    own: yield* Source.credentials(options),
-    sni
-  }
+  const material: Material = { ca, crl: crl.flat(), own, sni }
   return material
 })
 
@@ -53,10 +47,14 @@ const blame = (cause: unknown, credentials: string): TlsConfigError => {
   return Source.fail(/cipher/i.test(message) ? "ciphers" : credentials, message, cause)
 }
 
+/** Whom to trust, when it is not just those that Node ships. */
+export const trustedBy = ({ systemCa }: TlsOptions, { ca }: Material): ReadonlyArray<string> | undefined =>
+  ca.length === 0 ? undefined : systemCa === true ? [...ca, ...NodeTls.rootCertificates] : ca
+
 /** Makes OpenSSL contexts of what was read. */
 export const build = Effect.fnUntraced(function*(options: TlsOptions, material: Material) {
-  const { ca, crl } = material
-  const trusted = ca.length === 0 ? undefined : options.systemCa === true ? [...ca, ...NodeTls.rootCertificates] : ca
+  const { crl } = material
+  const trusted = trustedBy(options, material)
   const context = (credentials: Source.Credentials | undefined, option: string) =>
     Effect.try({
       try: () =>

@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as MutableRef from "effect/MutableRef"
 import type * as Redacted from "effect/Redacted"
+import * as NodeTls from "node:tls"
 import { isDeepStrictEqual } from "node:util"
 import type { TlsConfigError } from "../../errors/TlsConfigError.ts"
 import * as Context from "./context.ts"
@@ -103,6 +104,11 @@ const wrong = (options: TlsOptions): TlsConfigError | undefined => {
   if (options.minVersion === "TLSv1.3" && options.maxVersion === "TLSv1.2") {
     return Source.fail("minVersion", "it is above maxVersion")
   }
+  // OpenSSL refuses unknown ciphers of earlier versions only
+  const unknown = options.ciphers?.split(":").find((name) =>
+    name.startsWith("TLS_") && !NodeTls.getCiphers().includes(name.toLowerCase())
+  )
+  if (unknown !== undefined) return Source.fail("ciphers", `OpenSSL knows no cipher suite "${unknown}"`)
   if (options.reload !== undefined && !Duration.isPositive(Duration.fromInputUnsafe(options.reload))) {
     return Source.fail("reload", "the time between two reads has to be more than nothing")
   }

@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import { inspect } from "node:util"
-import { read } from "../../../src/internal/tls/context.ts"
+import { read, trustedBy } from "../../../src/internal/tls/context.ts"
 import { resolve, type TlsOptions } from "../../../src/internal/tls/options.ts"
 import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
 import { temporaryFolder } from "../../support/servers.ts"
@@ -150,5 +150,67 @@ describe("resolve", () => {
         assert.strictEqual(error.option, "key")
         assert.notInclude(everything(error), mangled.slice(-20))
       }
+    }))
+  it.effect("adds to the authorities that Node ships when it is asked to", () =>
+    Effect.gen(function*() {
+      const { ca } = yield* credentials
+      const count = (options: TlsOptions) =>
+        Effect.map(read(options), (material) => trustedBy(options, material)?.length)
+      assert.strictEqual(yield* count({ ca }), 1)
+      assert.isAbove((yield* count({ ca, systemCa: true })) ?? 0, 50)
+      assert.isUndefined(yield* count({ systemCa: true }))
+    }))
+  it.live("takes certificates and revocation lists as DER too, and a text with several lists", () =>
+    Effect.gen(function*() {
+      const root = yield* TestCertificates.authority()
+      const [first, second] = [yield* root.revocationList([]), yield* root.revocationList([])]
+      const der = Buffer.from(first.replace(/-----.*-----|\n/g, ""), "base64")
+      const path = `${yield* temporaryFolder}/list.crl`
+      Fs.writeFileSync(path, der)
+      const bare = (pem: string) => pem.replaceAll("\n", "").trim()
+      const lists = (yield* read({ crl: [der, path, `${first}\n${second}`] })).crl
+      assert.deepStrictEqual(lists.map(bare), [first, first, first, second].map(bare))
+      const { raw } = new Crypto.X509Certificate(root.certificate)
+      assert.deepStrictEqual((yield* read({ ca: raw })).ca.map(bare), [bare(root.certificate)])
+    }))
+  it.live("names the option that holds no revocation list", () =>
+    Effect.gen(function*() {
+      const { ca } = yield* credentials
+      const broken = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+      assert.strictEqual(
+        (yield* complaint({ crl: ca })).message,
+        "TLS option \"crl\": no revocation list (X509 CRL) in it"
+      )
+      assert.strictEqual(
+        (yield* complaint({ crl: broken })).message,
+        "TLS option \"crl\": a revocation list in it cannot be understood"
+      )
+      assert.strictEqual((yield* complaint({ crl: "./missing.crl" })).option, "crl")
+    }))
+  it.live("opens a PKCS #12 file with its passphrase, and never tells which one was wrong", () =>
+    Effect.gen(function*() {
+      const { cert, key } = yield* credentials
+      const pfx = yield* TestCertificates.pfx({ cert, key }, "open sesame")
+      assert.isTrue((yield* resolve({ pfx, passphrase: Redacted.make("open sesame") })).presents)
+      for (const options of [{}, { passphrase: Redacted.make("hocus pocus") }]) {
+        const error = yield* complaint({ pfx, ...options })
+        assert.strictEqual(
+          error.message,
+          "TLS option \"pfx\": not a PKCS #12 file with a key, or the passphrase is missing or wrong"
+        )
+        assert.notMatch(everything(error), /pocus|sesame/)
+      }
+      assert.strictEqual((yield* complaint({ pfx: Buffer.from("x") })).option, "pfx")
+      assert.strictEqual((yield* complaint({ pfx: "./missing.p12" })).option, "pfx")
+      assert.strictEqual((yield* complaint({ pfx, cert, key })).option, "pfx")
+    }))
+  it.effect("names the option that holds ciphers, versions or pins that make no sense", () =>
+    Effect.gen(function*() {
+      for (const ciphers of ["NO-SUCH-CIPHER", "", "TLS_NO_SUCH_CIPHER"]) {
+        assert.strictEqual((yield* complaint({ ciphers })).option, "ciphers", ciphers)
+      }
+      assert.strictEqual((yield* complaint({ minVersion: "TLSv1.3", maxVersion: "TLSv1.2" })).option, "minVersion")
+      assert.strictEqual((yield* complaint({ pin: ["0".repeat(64), "x"] })).option, "pin")
+      assert.strictEqual((yield* resolve({ minVersion: "TLSv1.3" })).versions, "TLSv1.3")
     }))
 })
