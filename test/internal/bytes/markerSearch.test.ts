@@ -23,6 +23,27 @@ describe("MarkerSearch", () => {
   )
 
   it.prop(
+    "finds the last marker within some bytes, and the first one again after a reset",
+    { bytes: letters(24), marker: letters(3), unit: Schema.Literals([1, 2]), size: Schema.Int },
+    ({ bytes, marker, size, unit }) => {
+      const text = bytes.join("")
+      const window = Math.abs(size) % (text.length + 1)
+      const search = new MarkerSearch(Buffer.from(marker.join("")), unit)
+      const starts = Array.from({ length: window }, (_, i) => i).filter((i) =>
+        i % unit === 0 && i + marker.length <= window && text.startsWith(marker.join(""), i)
+      )
+      assert.strictEqual(
+        search.lastEnd(Buffer.from(text), window),
+        starts.length === 0 ? 0 : starts.at(-1)! + marker.length
+      )
+      const first = search.scan(Buffer.from(text))
+      search.reset()
+      assert.strictEqual(search.scan(Buffer.from(text)), first)
+    },
+    { arbitrary: { runs: 2000 } }
+  )
+
+  it.prop(
     "in two-byte units finds only what is aligned",
     { pieces: Schema.Array(letters(6)).check(Schema.isMaxLength(20)) },
     ({ pieces }) => {
