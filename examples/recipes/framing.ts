@@ -1,7 +1,7 @@
 import { Schema, Stream } from "effect"
 import { type Connection, Framing } from "hawser"
 
-const Event = Framing.ndjson(Schema.Struct({ at: Schema.Number, name: Schema.String }), { maxSize: 64 * 1024 })
+const Event = Framing.ndjson(Schema.Struct({ at: Schema.Finite, name: Schema.String }), { maxSize: 64 * 1024 })
 
 // on a connection, or on any stream of bytes: a file, the output of a command
 export const events = (connection: Connection.Connection) => connection.frames(Event)
