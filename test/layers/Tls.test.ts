@@ -206,6 +206,49 @@ describeOnNetworks("Tls.layer", (test) => {
       assert.deepStrictEqual(handled, [])
     }))
 
+  test("takes up sessions on later dials through the same layer", () =>
+    Effect.gen(function*() {
+      const { certificate: ca, issue } = yield* authority
+      const resumed: Array<unknown> = []
+      const address = yield* serving(yield* issue({ names }), (connection) => {
+        resumed.push(Option.getOrThrow(connection.tls).resumed)
+        return echo(connection)
+      })
+      const say = Effect.scoped(Effect.gen(function*() {
+        const dialer = yield* Dialer.Dialer
+        const connection = yield* Connection.fromDuplex(yield* dialer.dial(address))
+        yield* connection.write("hello\n")
+        assert.strictEqual(yield* connection.readLine(), "hello")
+        const { peerChain, resumed } = Option.getOrThrow(connection.tls)
+        return [resumed, peerChain.length]
+      }))
+      const told = yield* Effect.provide(Effect.all([say, say, say]), Tls.layer({ ca }))
+      assert.deepStrictEqual(told, [[false, 2], [true, 2], [true, 2]])
+      assert.deepStrictEqual(resumed, [false, true, true])
+      assert.deepStrictEqual(yield* Effect.provide(say, Tls.layer({ ca })), [false, 2])
+    }))
+
+  test("says what was expected and what came", () =>
+    Effect.gen(function*() {
+      const { certificate: ca, issue } = yield* authority
+      const address = yield* serving({ ...(yield* issue({ names: ["db.test"] })), alpn: ["h2"] })
+      const pin = `sha256/${"A".repeat(43)}=`
+      const messages = yield* Effect.forEach(
+        [{ ca }, { ca: (yield* authority).certificate, servername: "db.test" }, { ca, servername: "db.test", pin }, {
+          ca,
+          alpn: ["x"]
+        }],
+        (options) => Effect.map(refusal(address, options), ({ message }) => message.replace(/^.* failed on the /, ""))
+      )
+      assert.match(messages[0] ?? "", /^name check: expected a certificate for "[^"]+", got one for DNS:db\.test /)
+      assert.match(messages[1] ?? "", /^issuer check: .* got "CN=db\.test", issued by "CN=Test authority" /)
+      assert.match(messages[2] ?? "", /^pin check: expected sha256\/A+=, got sha256\/[^ ]{44} \(PIN_MISMATCH\)$/)
+      assert.match(
+        messages[3] ?? "",
+        /^protocol check: expected one of the protocols "x", got a server that speaks none/
+      )
+    }))
+
   test("stacks: TLS in TLS", () =>
     Effect.gen(function*() {
       const outer = yield* authority

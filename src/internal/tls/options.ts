@@ -104,9 +104,9 @@ const wrong = (options: TlsOptions): TlsConfigError | undefined => {
   if (options.minVersion === "TLSv1.3" && options.maxVersion === "TLSv1.2") {
     return Source.fail("minVersion", "it is above maxVersion")
   }
-  // OpenSSL refuses unknown ciphers of earlier versions only
+  // Node takes an empty text for the default, and OpenSSL refuses unknown ciphers of earlier versions only
   const unknown = options.ciphers?.split(":").find((name) =>
-    name.startsWith("TLS_") && !NodeTls.getCiphers().includes(name.toLowerCase())
+    name === "" || name.startsWith("TLS_") && !NodeTls.getCiphers().includes(name.toLowerCase())
   )
   if (unknown !== undefined) return Source.fail("ciphers", `OpenSSL knows no cipher suite "${unknown}"`)
   if (options.reload !== undefined && !Duration.isPositive(Duration.fromInputUnsafe(options.reload))) {

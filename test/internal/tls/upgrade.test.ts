@@ -8,8 +8,8 @@ import { client, server } from "../../../src/internal/tls/handshake.ts"
 import { resolve, resolveServer } from "../../../src/internal/tls/options.ts"
 import * as TestCertificates from "../../../src/testing/TestCertificates.ts"
 import { leavesNothing } from "../../support/leaks.ts"
-import { readAll } from "../../support/streams.ts"
-import { connectTo, disguised, echoes, listening, nextConnection } from "../../support/tls.ts"
+import { readAll, turns } from "../../support/streams.ts"
+import { connectTo, disguised, echoes, listening, nextConnection, socketPair } from "../../support/tls.ts"
 
 const shared = Buffer.alloc(64 * 1024)
 
@@ -107,6 +107,28 @@ describe("an upgrade to TLS", () => {
         const secure = yield* server(theirs, tls)
         secure.pipe(secure)
         yield* echoes(yield* Fiber.join(upgraded))
+      }))))
+  }
+
+  for (const side of ["client", "server"] as const) {
+    it.live(`closes the stream when the ${side} is interrupted in the handshake`, () =>
+      leavesNothing(Effect.scoped(Effect.gen(function*() {
+        const { issue } = yield* TestCertificates.authority()
+        const tls = yield* resolveServer(yield* issue({ names: ["db.test"] }))
+        for (const over of [(socket: Net.Socket): Duplex => socket, disguised]) {
+          const { ours, theirs } = yield* socketPair
+          const duplex = over(ours)
+          const shaking = yield* Effect.forkChild(
+            Effect.scoped(side === "client" ? client(duplex, tls, "db.test") : server(duplex, tls)),
+            { startImmediately: true }
+          )
+          yield* turns(5)
+          const closed = Effect.callback<void>((resume) => {
+            theirs.resume().once("close", () => resume(Effect.void)).once("end", () => theirs.end())
+          })
+          yield* Effect.all([Fiber.interrupt(shaking), closed], { concurrency: "unbounded" })
+          assert.isTrue(duplex.destroyed)
+        }
       }))))
   }
 })
