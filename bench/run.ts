@@ -21,7 +21,7 @@ const help = `node bench/run.ts [options]
   --time MS       how long each contender works in each round (default 250)
   --quick         5 rounds of 100 ms: a first impression
   --same-core     both sides on one processor, which is then never idle: see README.md
-  --json FILE     write [{ group, name, contender, baseline, ratio, rounds, ratios }]; a ratio above 1: the contender is faster
+  --json FILE     write the ratio of each pair, with its rounds and costs; above 1: the contender is faster
   --list          only say what there is
 `
 

@@ -13,6 +13,9 @@ export interface Result {
   readonly rounds: number
   /** The ratio of each round. */
   readonly ratios: ReadonlyArray<number>
+  /** The least that one unit cost each of them in any round: seconds of processor time; for memory, bytes of heap. */
+  readonly cost: number
+  readonly baselineCost: number
   readonly atLeast?: number | undefined
 }
 
@@ -27,6 +30,10 @@ const median = (numbers: ReadonlyArray<number>) => {
   return (low + high) / 2
 }
 
+/** Noise only adds to a cost. */
+const leastCost = (samples: Samples, contender: string) =>
+  Math.min(...(samples.get(contender) ?? []).map(({ cost }) => cost))
+
 export const resultsOf = (group: string, benchmark: Benchmark, samples: Samples): ReadonlyArray<Result> =>
   benchmark.pairs.map(({ atLeast, baseline, contender }) => {
     const base = samples.get(baseline) ?? []
@@ -39,6 +46,8 @@ export const resultsOf = (group: string, benchmark: Benchmark, samples: Samples)
       ratio: median(ratios),
       rounds: ratios.length,
       ratios,
+      cost: leastCost(samples, contender),
+      baselineCost: leastCost(samples, baseline),
       ...(atLeast === undefined ? {} : { atLeast })
     }
   })
@@ -59,15 +68,14 @@ const rateOf = (benchmark: Benchmark, rate: number) =>
 const costOf = (benchmark: Benchmark, cost: number) =>
   benchmark.measures === "memory" ? `${(cost / 1024).toFixed(1)} KiB heap` : `${(cost * 1e6).toPrecision(3)} us CPU`
 
-/** The lines of the table for one benchmark. `cost` is the least of all rounds: noise only adds to it. */
+/** The lines of the table for one benchmark. */
 export const table = (
   benchmark: Benchmark,
   results: ReadonlyArray<Result>,
   samples: Samples
 ): ReadonlyArray<string> =>
-  results.map(({ atLeast, baseline, contender, name, ratio, ratios }) => {
+  results.map(({ atLeast, baseline, baselineCost, contender, cost, name, ratio, ratios }) => {
     const own = samples.get(contender) ?? []
-    const cost = (of: string) => costOf(benchmark, Math.min(...(samples.get(of) ?? []).map(({ cost }) => cost)))
     const ordered = sorted(ratios)
     return line([
       name,
@@ -77,7 +85,7 @@ export const table = (
       `${ordered.at(0)?.toFixed(2)}-${ordered.at(-1)?.toFixed(2)}`,
       atLeast === undefined ? "" : `${ratio >= atLeast ? "" : "! "}${atLeast}`,
       rateOf(benchmark, median(own.map(({ rate }) => rate))),
-      cost(contender),
-      cost(baseline)
+      costOf(benchmark, cost),
+      costOf(benchmark, baselineCost)
     ])
   })
