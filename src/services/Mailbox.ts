@@ -217,7 +217,9 @@ const make = Effect.fnUntraced(function*<A, O>(
     Queue.offerUnsafe(line, slot)
   }
 
-  const release = (slot: Slot<A>, exit: Exit.Exit<void, TcpError> = Exit.void) => Deferred.done(slot.released, exit)
+  /** Closes a connection and gives its place away. */
+  const release = (slot: Slot<A>, exit: Exit.Exit<void, TcpError> = Exit.void) =>
+    Effect.andThen(slot.connection.close, Deferred.done(slot.released, exit))
 
   /** What happens when there are no more messages. */
   const afterEnd = (slot: Slot<A>, error: TcpError): Effect.Effect<unknown> => {
@@ -300,7 +302,8 @@ const make = Effect.fnUntraced(function*<A, O>(
         const ahead = slot.take()
         if (Option.isSome(ahead) && reading.unread !== undefined) yield* reading.unread(connection, ahead.value)
       }),
-      () => reading.read(connection, options),
+      // in a fiber of its own, so that one that is interrupted reads no more when reading ahead begins again
+      () => Effect.raceFirst(reading.read(connection, options), Effect.never),
       () => Effect.suspend(() => --slot.readers === 0 ? start(slot) : Effect.void)
     )
   })
@@ -329,7 +332,7 @@ const make = Effect.fnUntraced(function*<A, O>(
         find(id),
         (slot) => Effect.andThen(slot.connection.closeRead, Effect.sync(() => void slot.take()))
       ),
-    close: (id) => Effect.flatMap(find(id), (slot) => Effect.andThen(slot.connection.close, remove(slot))),
+    close: (id) => Effect.flatMap(find(id), remove),
     connections: Effect.sync(() =>
       [...slots.values()].map(({ connection, message, state }) => ({
         id: connection.id,

@@ -318,6 +318,7 @@ export interface ClusterOptions extends Options {
  *
  * - Only the system's network has ports that processes can share: provide `Listener.layer`.
  * - What is not for each process, such as a migration at the start, goes where `node:cluster`'s `isPrimary` is true.
+ * - A client that connects in the very moment in which the last worker stops listening may hang until the primary ends.
  * - Should all workers of a server with port 0 end at once, those that replace them get another port.
  *
  * **Example** (An echo server on every processor)

@@ -5,7 +5,9 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Scope from "effect/Scope"
+import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
+import type { Duplex } from "node:stream"
 import type { DialTarget } from "../../src/internal/net/target.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
@@ -52,6 +54,38 @@ describe("Listener.layer", () => {
         assert.strictEqual(String(yield* read(server, 11)), "over a file")
       }))
       assert.isFalse(Fs.existsSync(path))
+    }))
+  live("takes the place of a socket file that a dead server has left behind", () =>
+    Effect.gen(function*() {
+      const path = `${yield* temporaryFolder}/l.sock`
+      const script =
+        `require("node:net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`
+      const died = spawnSync(process.execPath, ["-e", script, path])
+      assert.strictEqual(died.signal, "SIGKILL")
+      assert.isTrue(Fs.existsSync(path))
+      const { accept } = yield* bind({ path })
+      yield* Effect.provide(dial({ path }), Dialer.layer)
+      yield* accept
+    }))
+  live("takes nobody's place: not a living server's, and not a file's that is no socket", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const { accept } = yield* bind({ path: `${folder}/l.sock` })
+      assert.strictEqual((yield* bindError({ path: `${folder}/l.sock` })).reason._tag, "AddressInUse")
+      // the one that looked whether somebody answers is a connection too
+      yield* accept
+      const client = yield* Effect.provide(dial({ path: `${folder}/l.sock` }), Dialer.layer)
+      yield* write(client, "x")
+      assert.strictEqual(String(yield* read(yield* accept, 1)), "x")
+      Fs.writeFileSync(`${folder}/precious`, "data")
+      assert.strictEqual((yield* bindError({ path: `${folder}/precious` })).reason._tag, "AddressInUse")
+      assert.strictEqual(Fs.readFileSync(`${folder}/precious`, "utf8"), "data")
+    }))
+  live("gives a unix socket's file the permissions it is told", () =>
+    Effect.gen(function*() {
+      const path = `${yield* temporaryFolder}/l.sock`
+      yield* bind({ path }, { mode: 0o660 })
+      assert.strictEqual(Fs.statSync(path).mode & 0o777, 0o660)
     }))
   live("says that an address is in use, and which", () =>
     Effect.gen(function*() {
@@ -175,6 +209,51 @@ describeOnNetworks("a listener", (test) => {
       // there is room again
       yield* write(yield* dial(address), "d")
       assert.strictEqual(String(yield* read(yield* accept, 1)), "d")
+    }))
+
+  test("calls a receiver back with those that wait and those that come, while it is ready", () =>
+    Effect.gen(function*() {
+      const { accept, address, receive } = yield* bind(loopback)
+      const taken: Array<Duplex> = []
+      yield* Effect.addFinalizer(() => Effect.sync(() => taken.forEach((duplex) => duplex.destroy())))
+      yield* dial(address)
+      yield* settle
+      let room = 1
+      let closed = 0
+      const take = (duplex: Duplex) => {
+        room--
+        taken.push(duplex)
+      }
+      const { more, stop } = receive({ ready: () => room > 0, take, closed: () => void closed++ })
+      assert.strictEqual(taken.length, 1)
+      for (let i = 0; i < 3; i++) yield* dial(address)
+      yield* settle
+      assert.strictEqual(taken.length, 1)
+      room = 2
+      more()
+      assert.strictEqual(taken.length, 3)
+      // those that it does not take are there for others
+      yield* accept
+      stop()
+      room = 9
+      yield* dial(address)
+      yield* settle
+      assert.strictEqual(taken.length, 3)
+      yield* accept
+      assert.strictEqual(closed, 0)
+    }))
+
+  test("tells a receiver once that it is closed, also one that comes too late", () =>
+    Effect.gen(function*() {
+      const listening = yield* Scope.make()
+      const { receive } = yield* Scope.provide(bind(loopback), listening)
+      let closed = 0
+      const receiver = { ready: () => true, take: () => {}, closed: () => void closed++ }
+      receive(receiver)
+      yield* Scope.close(listening, Exit.void)
+      assert.strictEqual(closed, 1)
+      receive(receiver)
+      assert.strictEqual(closed, 2)
     }))
 
   test("forgets a connection that broke while it waited", () =>

@@ -54,9 +54,10 @@ const listen = (target: Target.Target, address: string, options: BindOptions, wa
     return Effect.sync(() => void server.close())
   })
 
-/** Whether a socket file is all that is left of a server: it is there, and nobody answers. */
+/** Whether a socket file is all that is left of a server: it is one, and nobody answers. */
 const isLeftBehind = (path: string): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
+    if (Fs.statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return resume(Effect.succeed(false))
     const socket = Net.connect({ path })
       .once("connect", () => settle(false))
       .once("error", (cause: NodeJS.ErrnoException) => settle(cause.code === "ECONNREFUSED"))
