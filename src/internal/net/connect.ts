@@ -43,13 +43,17 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReaso
   }
 }
 
-/** Opens a connection to one address. */
+/**
+ * Opens a connection to one address; `keep` is what becomes of it in the moment that it is there. Interrupted before that
+ * is done, it is closed.
+ */
 export const connect = (
   address: Address,
   options: SocketOptions,
-  timeout: Duration.Duration
+  timeout: Duration.Duration,
+  keep: (socket: Net.Socket) => Effect.Effect<Net.Socket> = Effect.succeed
 ): Effect.Effect<Net.Socket, DialErrorReason> =>
-  Effect.withFiber((fiber) =>
+  Effect.clockWith((clock) =>
     Effect.callback((resume) => {
       const socket = guardErrors(DirectReads.open({
         ...address,
@@ -64,17 +68,17 @@ export const connect = (
       const onConnect = () => {
         socket.off("error", onError)
         stopAlarm()
-        resume(Effect.succeed(socket))
+        resume(keep(socket))
       }
       const onError = (cause: Error) => {
         stopAlarm()
         resume(Effect.fail(reasonOf(cause, show(address))))
       }
-      const stopAlarm = alarm(fiber, timeout, () => {
-        socket.off("connect", onConnect).off("error", onError).destroy()
+      const stopAlarm = alarm(clock, timeout, () => {
+        socket.destroy()
         resume(Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" })))
       })
-      socket.once("connect", onConnect).once("error", onError)
+      socket.once("connect", onConnect).on("error", onError)
       return Effect.sync(() => {
         stopAlarm()
         socket.destroy()

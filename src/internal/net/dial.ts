@@ -2,12 +2,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { formatHost, isHostPort } from "effect/net/Host"
 import * as NetAddress from "effect/net/NetAddress"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, type DialErrorReason, InvalidTarget, Unreachable } from "../../errors/DialError.ts"
-import { connect, type SocketOptions } from "./connect.ts"
-import { close } from "./duplex.ts"
+import { type Address, connect, type SocketOptions } from "./connect.ts"
+import { close, closeUnsafe } from "./duplex.ts"
 import { connectFirst } from "./happyEyeballs.ts"
 import type { Resolver } from "./resolve.ts"
 import * as Target from "./target.ts"
@@ -23,45 +23,14 @@ const familyOf = (address: string): NetAddress.IpFamily | undefined => {
   return version === 0 ? undefined : version === 4 ? "IPv4" : "IPv6"
 }
 
-/** A name has as long as anything else, but the time is for finding its addresses too. */
-const toName = (name: string, port: number, options: DirectOptions, timeout: Duration.Duration) =>
-  Effect.timeoutOrElse(
-    connectFirst({
-      ...options,
-      lookups: options.resolver(
-        name,
-        port,
-        options.localAddress === undefined ? undefined : familyOf(options.localAddress)
-      ),
-      connect: (address) => connect(address, options, Duration.infinity),
-      discard: (socket) => void socket.destroy()
-    }),
-    {
-      duration: timeout,
-      orElse: () => Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" }))
-    }
-  )
-
-const toTarget = (
-  target: Target.Target,
-  options: DirectOptions,
-  timeout: Duration.Duration
-): Effect.Effect<Net.Socket, DialErrorReason> => {
-  if (!isHostPort(target)) return connect({ path: target.path }, options, timeout)
-  const host = formatHost(target.host)
-  const remote = familyOf(host)
-  if (options.localAddress !== undefined) {
-    const local = familyOf(options.localAddress)
-    if (local === undefined) {
-      return Effect.fail(new InvalidTarget({ input: options.localAddress, why: "the local address is no IP address" }))
-    }
-    if (remote !== undefined && remote !== local) {
-      return Effect.fail(new Unreachable({ address: Target.format(target), code: "EAFNOSUPPORT" }))
-    }
-  }
-  return remote === undefined
-    ? toName(host, target.port, options, timeout)
-    : connect({ host, port: target.port }, options, timeout)
+/** What is wrong with a local address for a target whose host is an address, or a name. */
+const refusal = (local: string, target: Target.Target, remote: NetAddress.IpFamily | undefined) => {
+  const family = familyOf(local)
+  return family === undefined
+    ? new InvalidTarget({ input: local, why: "the local address is no IP address" })
+    : remote !== undefined && remote !== family
+    ? new Unreachable({ address: Target.format(target), code: "EAFNOSUPPORT" })
+    : undefined
 }
 
 /** Dials with the operating system's own network. */
@@ -69,5 +38,49 @@ export const dial = (
   target: Target.Target,
   options: DirectOptions,
   timeout: Duration.Duration
-): Effect.Effect<Duplex, DialErrorReason, Scope.Scope> =>
-  Effect.acquireRelease(toTarget(target, options, timeout), close, { interruptible: true })
+): Effect.Effect<Duplex, DialErrorReason, Scope.Scope> => {
+  if (!isHostPort(target)) return toAddress({ path: target.path }, options, timeout)
+  const host = formatHost(target.host)
+  const remote = familyOf(host)
+  const reason = options.localAddress === undefined ? undefined : refusal(options.localAddress, target, remote)
+  if (reason !== undefined) return Effect.fail(reason)
+  return remote === undefined
+    ? toName(host, target.port, options, timeout)
+    : toAddress({ host, port: target.port }, options, timeout)
+}
+
+// it becomes the scope's in the moment that it is connected: nothing can come between, so nothing has to be masked
+const toAddress = (address: Address, options: DirectOptions, timeout: Duration.Duration) =>
+  Effect.flatMap(
+    Effect.scope,
+    (scope) =>
+      connect(
+        address,
+        options,
+        timeout,
+        (socket) => Effect.as(Scope.addFinalizerExit(scope, (exit) => closeUnsafe(socket, exit) ?? Effect.void), socket)
+      )
+  )
+
+/** A name has as long as anything else, but the time is for finding its addresses too. */
+const toName = (name: string, port: number, options: DirectOptions, timeout: Duration.Duration) =>
+  Effect.acquireRelease(
+    Effect.timeoutOrElse(
+      connectFirst({
+        ...options,
+        lookups: options.resolver(
+          name,
+          port,
+          options.localAddress === undefined ? undefined : familyOf(options.localAddress)
+        ),
+        connect: (address) => connect(address, options, Duration.infinity),
+        discard: (socket) => void socket.destroy()
+      }),
+      {
+        duration: timeout,
+        orElse: () => Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" }))
+      }
+    ),
+    close,
+    { interruptible: true }
+  )
