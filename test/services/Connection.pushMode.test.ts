@@ -302,13 +302,15 @@ describe("Connection.runFrames when something goes wrong", () => {
     Effect.gen(function*() {
       const { connection, peer } = yield* open
       const { note, seen } = noting()
-      const serving: Fiber.Fiber<void, unknown> = yield* running(connection, (line) =>
-        Effect.gen(function*() {
-          yield* connection.write(line)
-          if (line !== "stop") return
-          yield* Effect.forkDetach(Fiber.interrupt(serving), { startImmediately: true })
-          yield* Effect.onInterrupt(Effect.never, () => note("interrupted"))
-        }))
+      const stop = (): Effect.Effect<void> =>
+        Effect.andThen(
+          Effect.forkDetach(Fiber.interrupt(serving), { startImmediately: true }),
+          Effect.onInterrupt(Effect.never, () => note("interrupted"))
+        )
+      const serving = yield* running(
+        connection,
+        (line) => Effect.andThen(connection.write(line), line === "stop" ? stop() : Effect.void)
+      )
       peer.arrive("a\nstop\nb\n")
       yield* Fiber.await(serving)
       yield* turn
@@ -491,6 +493,24 @@ describe("Connection.runFrames when something goes wrong", () => {
       peer.endInput()
       yield* Fiber.join(serving)
       assert.strictEqual(handled, 20 * 64 * 1023)
+    }))
+
+  it.effect("reads ahead again while a handler waits, once there is room", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* open
+      let handled = 0
+      const serving = yield* running(connection, () =>
+        Effect.suspend(() => ++handled === 1 ? turns(30) : handled === 200 ? Effect.never : Effect.void))
+      const piece = Buffer.from(`${"x".repeat(1023)}\n`.repeat(64))
+      for (let i = 0; i < 20; i++) {
+        peer.arrive(piece)
+        yield* turn
+      }
+      const { bytesRead } = yield* connection.stats
+      yield* turns(30)
+      assert.strictEqual(handled, 200)
+      assert.isAbove((yield* connection.stats).bytesRead, bytesRead)
+      yield* Fiber.interrupt(serving)
     }))
 
   it.effect("leaves no listener behind", () =>

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
+import * as Fs from "node:fs"
 import type { Duplex } from "node:stream"
 import * as NodeTls from "node:tls"
 import { DialError } from "../../src/errors/DialError.ts"
@@ -23,6 +24,8 @@ import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { connectedPair, pattern } from "../support/connections.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
+import { ScriptedDuplex } from "../support/scripted.ts"
+import { temporaryFolder } from "../support/servers.ts"
 import { turns } from "../support/streams.ts"
 
 /** An authority, and a server's certificate of it for the address that tests dial. */
@@ -452,6 +455,26 @@ describe("Connection.upgradeTls and time", () => {
       assert.strictEqual(whyOf(error), "ConnectTimeout")
       assert.isTrue(pair.streams.server.destroyed)
     }).pipe(Effect.provide(TestNetwork.layer({ bufferSize: 1024 }))))
+})
+
+describe("Connection.upgradeTls with a certificate in a file", () => {
+  it.live("refuses what comes before it was read, and does not say that it goes ahead", () =>
+    Effect.gen(function*() {
+      const { server } = yield* certified()
+      const folder = yield* temporaryFolder
+      const [cert, key] = [`${folder}/cert.pem`, `${folder}/key.pem`]
+      Fs.writeFileSync(cert, server.cert)
+      Fs.writeFileSync(key, server.key)
+      const peer = new ScriptedDuplex()
+      const connection = yield* Connection.fromDuplex(peer, { role: "accepted" })
+      const upgrading = yield* Effect.forkChild(why(connection.upgradeTls({ cert, key }, { reply: goAhead })), {
+        startImmediately: true
+      })
+      peer.arrive("MAIL FROM:<evil>\r\n")
+      assert.strictEqual(yield* Fiber.join(upgrading), "PlaintextBuffered")
+      assert.strictEqual(peer.sent, "")
+      assert.isTrue(peer.destroyed)
+    }))
 })
 
 describe("Connection.upgradeTls where nobody dialled by name", () => {
