@@ -1,6 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { formatHost, isHostPort } from "effect/net/Host"
+import { isHostPort } from "effect/net/Host"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Scope from "effect/Scope"
 import * as Net from "node:net"
@@ -40,8 +40,8 @@ export const dial = (
   timeout: Duration.Duration
 ): Effect.Effect<Duplex, DialErrorReason, Scope.Scope> => {
   if (!isHostPort(target)) return toAddress({ path: target.path }, options, timeout)
-  const host = formatHost(target.host)
-  const remote = familyOf(host)
+  const host = Target.hostOf(target)
+  const remote = Target.familyOf(target)
   const reason = options.localAddress === undefined ? undefined : refusal(options.localAddress, target, remote)
   if (reason !== undefined) return Effect.fail(reason)
   return remote === undefined

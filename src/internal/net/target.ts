@@ -55,15 +55,23 @@ const understand = (input: DialTarget): Result.Result<Target, InvalidTarget> =>
 const understood = new Map<string, Result.Result<Target, InvalidTarget>>()
 const maxUnderstood = 256
 
+/** What tells targets apart before they are understood; a target in two parts is no target in one. */
+const keyOf = (input: DialTarget): string | undefined =>
+  typeof input === "string"
+    ? input
+    : "host" in input && typeof input.host === "string"
+    ? `${input.port} ${input.host}`
+    : undefined
+
 /** Understands a target, or says why it cannot. */
 export const parse = (input: DialTarget): Result.Result<Target, InvalidTarget> => {
-  if (typeof input !== "string") return understand(input)
-  const known = understood.get(input)
+  const key = keyOf(input)
+  const known = key === undefined ? undefined : understood.get(key)
   if (known !== undefined) return known
   const target = understand(input)
-  if (Result.isSuccess(target)) {
+  if (key !== undefined && Result.isSuccess(target)) {
     if (understood.size >= maxUnderstood) understood.clear()
-    understood.set(input, target)
+    understood.set(key, target)
   }
   return target
 }
@@ -76,5 +84,20 @@ export const format = (target: Target | NetAddress.SocketAddress): string =>
     ? formatPath(target.path)
     : NetAddress.formatInet(target)
 
+const hosts = new WeakMap<Target, string>()
+
 /** The host without brackets or port; `localhost` for a unix socket, which has no name of its own. */
-export const hostOf = (target: Target): string => isHostPort(target) ? formatHost(target.host) : "localhost"
+export const hostOf = (target: Target): string => {
+  if (!isHostPort(target)) return "localhost"
+  let host = hosts.get(target)
+  if (host === undefined) hosts.set(target, host = formatHost(target.host))
+  return host
+}
+
+/** The family of a target that is an address; a name and a unix socket have none. */
+export const familyOf = (target: Target): NetAddress.IpFamily | undefined =>
+  !isHostPort(target) || (typeof target.host === "string" && !target.host.includes(":"))
+    ? undefined
+    : NetAddress.isIpv4Address(target.host)
+    ? "IPv4"
+    : "IPv6"
