@@ -318,7 +318,8 @@ export interface ClusterOptions extends Options {
  *
  * - Only the system's network has ports that processes can share: provide `Listener.layer`.
  * - What is not for each process, such as a migration at the start, goes where `node:cluster`'s `isPrimary` is true.
- * - A client that connects in the very moment in which the last worker stops listening may hang until the primary ends.
+ * - `node:cluster` loses a connection that it hands to a worker in the very moment in which that one ends or stops: the
+ *   client hears nothing until the primary ends. Clients need timeouts, as ever.
  * - Should all workers of a server with port 0 end at once, those that replace them get another port.
  *
  * **Example** (An echo server on every processor)
@@ -347,7 +348,8 @@ export const layerCluster = (
 
 const work = Effect.fnUntraced(function*(options: ClusterOptions) {
   yield* Effect.addFinalizer(() => Cluster.leave)
-  return yield* Effect.tapError(listen(options, Cluster.drainRequested), Cluster.reportFailure)
+  const drainRequested = yield* Cluster.drainRequests
+  return yield* Effect.tapError(listen(options, drainRequested), Cluster.reportFailure)
 })
 
 const supervise = Effect.fnUntraced(function*(options: ClusterOptions) {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as Readline from "node:readline"
@@ -58,8 +59,9 @@ const servedBy = (
 ): Effect.Effect<Effect.Success<ReturnType<typeof greeted>>, unknown, Dialer.Dialer | Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope)
-    const served = yield* Scope.provide(greeted(address), scope)
-    if (isIt(served.pid)) return served
+    // node:cluster loses a connection that it hands to a worker in the moment in which that one ends
+    const served = yield* Effect.timeoutOption(Scope.provide(greeted(address), scope), "1 second")
+    if (Option.isSome(served) && isIt(served.value.pid)) return served.value
     yield* Scope.close(scope, Exit.void)
     return yield* servedBy(address, isIt)
   })
@@ -121,10 +123,14 @@ describe("TcpServer.layerCluster", () => {
           const at = yield* address
           const { client, pid } = yield* greeted(at)
           yield* client.write("slow\n")
-          assert.strictEqual(yield* ask((yield* greeted(at)).client, "hello"), "hello")
+          assert.strictEqual(
+            yield* Effect.scoped(Effect.flatMap(greeted(at), (other) => ask(other.client, "hello"))),
+            "hello"
+          )
           child.kill(signal)
-          // refused once all workers have stopped listening
-          while ((yield* Effect.exit(Effect.scoped(greeted(at))))._tag === "Success") yield* Effect.sleep("10 millis")
+          // nobody is served once all workers have stopped listening
+          const served = Effect.exit(Effect.timeout(Effect.scoped(greeted(at)), "1 second"))
+          while (Exit.isSuccess(yield* served)) yield* Effect.sleep("10 millis")
           assert.isTrue(yield* isAlive(pid))
           assert.isNull(child.exitCode)
           yield* client.write("answer\n")

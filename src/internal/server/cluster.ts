@@ -48,13 +48,20 @@ const errorOf = ({ address, message, reason }: Failed): TcpError => {
 /** Whether this process is one of a cluster's workers. */
 export const isWorker: boolean = Cluster.isWorker
 
-/** Waits until the primary asks this worker to stop serving. */
-export const drainRequested: Effect.Effect<void> = Effect.callback((resume) => {
+/**
+ * Listens for the primary's request to stop serving, which the effect that comes back waits for. To be done before this
+ * worker listens: from then on the primary sends it, and what nobody hears is lost.
+ */
+export const drainRequests: Effect.Effect<Effect.Effect<void>, never, Scope.Scope> = Effect.gen(function*() {
+  const requested = yield* Deferred.make<void>()
   const listener = (message: unknown) => {
-    if (message === drain) resume(Effect.void)
+    if (message === drain) Deferred.doneUnsafe(requested, Exit.void)
   }
-  process.on("message", listener)
-  return Effect.sync(() => void process.off("message", listener))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("message", listener)),
+    () => Effect.sync(() => process.off("message", listener))
+  )
+  return Deferred.await(requested)
 })
 
 /** Tells the primary why this worker cannot serve. */
@@ -90,11 +97,12 @@ const exited = (worker: Worker): Effect.Effect<string> =>
     return Effect.sync(() => void worker.off("exit", done))
   })
 
-/** Asks a worker to finish what it does, and ends it when that takes too long. */
-const stop = (worker: Worker, drainTimeout: Duration.Duration): Effect.Effect<void> =>
+/** Asks a worker to finish what it does, if it does anything yet, and ends it when that takes too long. */
+const stop = (worker: Worker, listens: boolean, drainTimeout: Duration.Duration): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (worker.isDead()) return Effect.void
-    if (worker.isConnected()) worker.send(drain)
+    if (listens && worker.isConnected()) worker.send(drain)
+    else worker.process.kill("SIGTERM")
     return exited(worker).pipe(
       Effect.timeoutOrElse({
         duration: Duration.sum(drainTimeout, grace),
@@ -124,14 +132,18 @@ export const supervise = Effect.fnUntraced(
 
     /** Runs one worker to its end, which is always a failure: nobody has asked for it. */
     const work = Effect.scoped(Effect.gen(function*() {
+      let listens = false
       const worker = yield* Effect.acquireRelease(
         Effect.sync(() => Cluster.fork()),
-        (worker) => stop(worker, options.drainTimeout)
+        (worker) => stop(worker, listens, options.drainTimeout)
       )
       worker
         // of the channel to it, which breaks when it ends
         .on("error", () => {})
-        .on("listening", (address) => Deferred.doneUnsafe(listening, Exit.succeed(addressOf(address))))
+        .on("listening", (address) => {
+          listens = true
+          Deferred.doneUnsafe(listening, Exit.succeed(addressOf(address)))
+        })
         .on("message", (message: unknown) => {
           if (isFailed(message)) Deferred.doneUnsafe(listening, Exit.fail(errorOf(message)))
         })
