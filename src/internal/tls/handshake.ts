@@ -25,6 +25,8 @@ interface Side {
   /** Whom we have met so far, and what it offered. */
   readonly peer: (socket: NodeTls.TLSSocket) => Peer
   readonly offered: () => ReadonlyArray<string>
+  /** Is told when the handshake failed. */
+  readonly failed: () => void
   /** Is told when the peer is accepted. */
   readonly accepted: (socket: NodeTls.TLSSocket, peer: Peer) => void
 }
@@ -97,6 +99,7 @@ const established = (duplex: Duplex, side: Side): Effect.Effect<NodeTls.TLSSocke
       const fail = (error: TlsHandshake) => {
         stop()
         socket.destroy()
+        side.failed()
         resume(Effect.fail(error))
       }
       const onSecure = () => {
@@ -143,7 +146,7 @@ export const client = (
     /** The ticket of a peer that is not accepted yet, or what to do with those of one that is. */
     let early: Buffer | undefined
     let keep: ((ticket: Buffer) => void) | undefined
-    const handshake = established(duplex, {
+    return established(duplex, {
       role: "client",
       options,
       servername,
@@ -177,6 +180,7 @@ export const client = (
         return met === nobody ? shown(socket) : met
       },
       offered: () => options.alpn ?? [],
+      failed: () => session === undefined ? undefined : sessions?.drop(peer),
       accepted: (socket, met) => {
         remember(socket, asked, met)
         if (sessions === undefined) return
@@ -186,7 +190,6 @@ export const client = (
         if (early !== undefined) keep(early)
       }
     })
-    return session === undefined ? handshake : Effect.onError(handshake, () => Effect.sync(() => sessions?.drop(peer)))
   })
 
 /** The server's side of a TLS handshake. */
@@ -220,6 +223,7 @@ export const server = (
         }),
       peer: (socket) => options.requestClientCertificate ? shown(socket) : nobody,
       offered: () => offered,
+      failed: () => {},
       accepted: (socket, peer) => {
         // Node clears this only on sockets that its own tls.Server made, and node:http2 waits until it is cleared
         Reflect.set(socket, "secureConnecting", false)

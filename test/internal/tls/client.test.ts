@@ -108,6 +108,17 @@ describe("a client", () => {
       assert.isUndefined(wrong.sessions?.take("db.test"))
     }))
 
+  live("forgets the sessions of a peer who has become another", () =>
+    Effect.gen(function*() {
+      const { certificate: ca, issue } = yield* TestCertificates.authority()
+      const before = yield* nodeServer(yield* issue({ names }))
+      const after = yield* nodeServer(yield* (yield* TestCertificates.authority()).issue({ names }))
+      const tls = yield* resolve({ ca })
+      yield* meet(before.port, tls)
+      assert.strictEqual((yield* Effect.flip(meet(after.port, tls))).check, "issuer")
+      assert.isFalse((yield* meet(before.port, tls)).resumed)
+    }))
+
   live("asks for the name, but never for an address", () =>
     Effect.gen(function*() {
       const { certificate: ca, issue } = yield* TestCertificates.authority()
