@@ -30,7 +30,15 @@ export type CloseReason =
   | { readonly _tag: "Broken"; readonly error: TcpError }
 
 /** Takes what a read wants out of the buffer, or `undefined` when there is too little. */
-type Attempt<A> = () => Exit.Exit<A, TcpError> | undefined
+type Attempt<A> = (core: ConnectionCore) => Exit.Exit<A, TcpError> | undefined
+
+const takePiece: Attempt<Buffer> = ({ buffer }) =>
+  buffer.size > 0 ? Exit.succeed(buffer.take(buffer.head.length)) : undefined
+
+const takePieces: Attempt<[Buffer, ...Array<Buffer>]> = ({ buffer }) => {
+  const pieces = buffer.takePieces()
+  return Arr.isArrayNonEmpty(pieces) ? Exit.succeed(pieces) : undefined
+}
 
 const failure = (reason: TcpErrorReason) => Exit.fail(new TcpError({ reason }))
 
@@ -38,6 +46,27 @@ const reasonOf = (cause: NodeJS.ErrnoException): TcpErrorReason =>
   cause.code === undefined
     ? new Unknown({ detail: cause.message, cause })
     : new Reset({ code: cause.code, cause })
+
+/** The connection of each stream, so that all streams share their listeners: an idle connection is little more than its stream. */
+const cores = new WeakMap<Duplex, ConnectionCore>()
+
+const listeners = {
+  data(this: Duplex, piece: Buffer): void {
+    if (cores.get(this)?.receive(piece, false) === false) this.pause()
+  },
+  end(this: Duplex): void {
+    cores.get(this)?.onEnd()
+  },
+  error(this: Duplex, cause: Error): void {
+    cores.get(this)?.onError(cause)
+  },
+  drain(this: Duplex): void {
+    cores.get(this)?.wakeWriters()
+  },
+  close(this: Duplex): void {
+    cores.get(this)?.onClose()
+  }
+}
 
 /**
  * Reading and writing on one stream.
@@ -70,22 +99,24 @@ export class ConnectionCore {
     this.duplex = ConnectionDuplex.guardErrors(duplex)
     // a peer that ended together with a proxy's answer has said so before we listen
     this.ended = duplex.readableEnded
-    duplex.on("end", this.onEnd).on("error", this.onError).on("drain", this.wakeWriters).on("close", this.onClose)
+    cores.set(duplex, this)
+    const { close, drain, end, error } = listeners
+    duplex.on("end", end).on("error", error).on("drain", drain).on("close", close)
   }
 
-  private readonly onEnd = (): void => {
+  onEnd(): void {
     this.ended = true
     this.wake()
     this.tellClosed()
   }
 
-  private readonly onError = (cause: Error): void => {
+  onError(cause: Error): void {
     this.broken ??= reasonOf(cause)
     this.salvage()
     this.wake()
   }
 
-  private readonly onClose = (): void => {
+  onClose(): void {
     this.wake()
     this.wakeWriters()
     this.tellClosed()
@@ -94,7 +125,7 @@ export class ConnectionCore {
   // ---- reading
 
   /** Takes what has arrived and says whether to go on reading. `lent` bytes have to be copied to be kept. */
-  private readonly receive = (bytes: Buffer, lent: boolean): boolean => {
+  receive(bytes: Buffer, lent: boolean): boolean {
     if (!this.readable) return true
     this.bytesRead += bytes.length
     if (this.consumer !== undefined) {
@@ -106,10 +137,6 @@ export class ConnectionCore {
     if (this.buffer.size < highWaterMark || this.flowing !== "yes" || this.isAwaited()) return true
     this.flowing = "paused"
     return false
-  }
-
-  private readonly onData = (piece: Buffer): void => {
-    if (!this.receive(piece, false)) this.duplex.pause()
   }
 
   /** A stream that breaks while it is paused still holds what had arrived before, but emits it no more. */
@@ -126,11 +153,11 @@ export class ConnectionCore {
     this.flowing = "paused"
     this.direct = directReads(this.duplex)
     if (this.direct === undefined) {
-      this.duplex.on("data", this.onData)
+      this.duplex.on("data", listeners.data)
       return
     }
     this.salvage()
-    this.direct.sink = this.receive
+    this.direct.sink = this
   }
 
   private flow(): void {
@@ -182,16 +209,14 @@ export class ConnectionCore {
     if (this.flowing === "paused" && this.buffer.size < highWaterMark / 2) this.flow()
   }
 
-  private readonly notified = Effect.callback<void>((resume) => {
-    this.notify = resume
-  })
+  private notified: Effect.Effect<void> | undefined
 
   private attempt<A>(
     fiber: Fiber.Fiber<unknown, unknown>,
     attempt: Attempt<A>,
     need: number
   ): Effect.Effect<A, TcpError> {
-    const exit = attempt()
+    const exit = attempt(this)
     if (exit !== undefined) {
       if (this.flowing === "paused") this.relieve()
       return exit
@@ -201,6 +226,9 @@ export class ConnectionCore {
     this.flow()
     this.waiting = fiber
     this.need = need
+    this.notified ??= Effect.callback<void>((resume) => {
+      this.notify = resume
+    })
     return Effect.flatMap(this.notified, () => this.attempt(fiber, attempt, need))
   }
 
@@ -229,22 +257,14 @@ export class ConnectionCore {
     })
   }
 
-  private readonly takePieces: Attempt<[Buffer, ...Array<Buffer>]> = () => {
-    const pieces = this.buffer.takePieces()
-    return Arr.isArrayNonEmpty(pieces) ? Exit.succeed(pieces) : undefined
-  }
-
   /** Everything that is there, at least one piece. */
   get readPieces(): Effect.Effect<[Buffer, ...Array<Buffer>], TcpError> {
-    return this.until(this.takePieces)
+    return this.until(takePieces)
   }
-
-  private readonly takePiece: Attempt<Buffer> = () =>
-    this.buffer.size > 0 ? Exit.succeed(this.buffer.take(this.buffer.head.length)) : undefined
 
   /** What came first, as it came. */
   readPiece(timeout: Duration.Input | undefined): Effect.Effect<Buffer, TcpError> {
-    return this.timed(this.until(this.takePiece), timeout)
+    return this.timed(this.until(takePiece), timeout)
   }
 
   /** The bytes up to and with the marker, or `maxSize` of them, or what is left at the end; at most `limit` before a marker. */
@@ -393,8 +413,9 @@ export class ConnectionCore {
     if (this.flowing === "not yet") this.attach()
     const { duplex } = this
     duplex.pause()
-    duplex.off("data", this.onData).off("end", this.onEnd).off("error", this.onError).off("drain", this.wakeWriters)
-      .off("close", this.onClose)
+    const { close, data, drain, end, error } = listeners
+    duplex.off("data", data).off("end", end).off("error", error).off("drain", drain).off("close", close)
+    cores.delete(duplex)
     if (this.direct !== undefined) this.direct.sink = undefined
     this.detached = true
     this.local = true
@@ -409,7 +430,7 @@ export class ConnectionCore {
 
   // ---- writing
 
-  private readonly wakeWriters = (): void => {
+  wakeWriters(): void {
     const waiting = this.drains
     this.drains = undefined
     for (const resume of waiting ?? []) resume()

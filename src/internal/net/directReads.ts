@@ -5,7 +5,9 @@ import type { Duplex } from "node:stream"
  * Takes what a socket has read and says whether to go on reading. `lent` bytes are in memory that the next read of any
  * socket overwrites.
  */
-export type ReadSink = (bytes: Buffer, lent: boolean) => boolean
+export interface ReadSink {
+  readonly receive: (bytes: Buffer, lent: boolean) => boolean
+}
 
 const size = 64 * 1024
 
@@ -47,7 +49,7 @@ export class DirectReads {
     this.buffer = count === size && this.keeps ? Buffer.allocUnsafeSlow(size) : shared
     // little in a large buffer of its own would hold all of it
     const given = lent || count > size / 2 ? bytes : copyOf(bytes)
-    if (this.sink !== undefined) return this.sink(given, lent)
+    if (this.sink !== undefined) return this.sink.receive(given, lent)
     return socket.push(lent ? copyOf(given) : given)
   }
 }

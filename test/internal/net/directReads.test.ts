@@ -124,10 +124,12 @@ describe("DirectReads", () => {
       read: (count: number) => {
         const into = reads.nextBuffer()
         const given: Array<{ readonly lent: boolean; readonly copied: boolean; readonly into: Buffer }> = []
-        reads.sink = (bytes, lent) => {
-          assert.strictEqual(bytes.length, count)
-          given.push({ lent, copied: bytes.buffer !== into.buffer, into })
-          return true
+        reads.sink = {
+          receive: (bytes, lent) => {
+            assert.strictEqual(bytes.length, count)
+            given.push({ lent, copied: bytes.buffer !== into.buffer, into })
+            return true
+          }
         }
         reads.deliver(socket, count)
         return given[0] ?? assert.fail("the sink was given nothing")
