@@ -37,6 +37,9 @@ export * as GrpcSchemaError from "./errors/GrpcSchemaError.ts"
 /** How an SSH server proves who it is. */
 export * as HostKeys from "./services/HostKeys.ts"
 
+/** Connections in reserve, as a Dialer layer. */
+export * as KeepWarm from "./layers/KeepWarm.ts"
+
 /** The one way in. */
 export * as Listener from "./services/Listener.ts"
 

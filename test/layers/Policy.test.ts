@@ -56,10 +56,9 @@ const scripted = (...outcomes: ReadonlyArray<Outcome>) => {
       )
   const layer = Layer.succeed(Dialer.Dialer, {
     connectTimeout: Duration.seconds(10),
-    dial: (input, options) =>
+    dial: (_target, options) =>
       Effect.clockWith((clock) => {
         seen.at.push(clock.currentTimeMillisUnsafe())
-        seen.targets.push(String(input))
         seen.timeouts.push(Duration.toMillis(Duration.fromInputUnsafe(options?.connectTimeout ?? 0)))
         return answer(outcomes[seen.at.length - 1] ?? {})
       })

@@ -116,7 +116,7 @@ const race = Effect.fnUntraced(function*<A>(
     const address = turn ? untried.next() : undefined
     if (address !== undefined) yield* attempt(address)
     else if (questions === 0 && running === 0 && untried.isEmpty) {
-      return yield* Effect.fail(failure ?? mostHopeful(unanswered)!)
+      return yield* failure ?? mostHopeful(unanswered)!
     }
     const event = yield* Queue.take(events)
     switch (event._tag) {

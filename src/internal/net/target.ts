@@ -52,29 +52,32 @@ const understand = (input: DialTarget): Result.Result<Target, InvalidTarget> =>
   )
 
 /** Programs dial the same few targets over and over, and every step of a path has to understand them. */
-const understood = new Map<string, Result.Result<Target, InvalidTarget>>()
-const maxUnderstood = 256
+class Understood {
+  private readonly targets = new Map<string, Result.Result<Target, InvalidTarget>>()
+  private readonly limit = 256
 
-/** What tells targets apart before they are understood; a target in two parts is no target in one. */
-const keyOf = (input: DialTarget): string | undefined =>
-  typeof input === "string"
-    ? input
-    : "host" in input && typeof input.host === "string"
-    ? `${input.port} ${input.host}`
-    : undefined
+  get(key: string, input: DialTarget): Result.Result<Target, InvalidTarget> {
+    const known = this.targets.get(key)
+    if (known !== undefined) return known
+    const target = understand(input)
+    if (Result.isSuccess(target)) {
+      if (this.targets.size >= this.limit) this.targets.clear()
+      this.targets.set(key, target)
+    }
+    return target
+  }
+}
+
+const inOnePart = new Understood()
+const inTwoParts = new Understood()
 
 /** Understands a target, or says why it cannot. */
-export const parse = (input: DialTarget): Result.Result<Target, InvalidTarget> => {
-  const key = keyOf(input)
-  const known = key === undefined ? undefined : understood.get(key)
-  if (known !== undefined) return known
-  const target = understand(input)
-  if (key !== undefined && Result.isSuccess(target)) {
-    if (understood.size >= maxUnderstood) understood.clear()
-    understood.set(key, target)
-  }
-  return target
-}
+export const parse = (input: DialTarget): Result.Result<Target, InvalidTarget> =>
+  typeof input === "string"
+    ? inOnePart.get(input, input)
+    : "host" in input && typeof input.host === "string"
+    ? inTwoParts.get(`${input.port} ${input.host}`, input)
+    : understand(input)
 
 /** `db:5432`, `[::1]:80` or a socket path. */
 export const format = (target: Target | NetAddress.SocketAddress): string =>

@@ -56,4 +56,29 @@ describe("parse", () => {
     assert.strictEqual(understood("db:0"), "\"db:0\" is not usable: port 0 cannot be dialled")
     assert.strictEqual(understood({ path: "" }), "\"\" is not usable: the socket path is empty")
   })
+  it("refuses paths that the system would cut off", () => {
+    assert.match(String(understood({ path: "/run/a\0b" })), /holds a NUL$/)
+    assert.match(String(understood({ path: `/${"x".repeat(107)}` })), /is longer than \d+ bytes$/)
+  })
+  it.runIf(process.platform === "linux")("writes an abstract socket with an @, and refuses one without a name", () => {
+    assert.deepStrictEqual(understood({ path: "\0name" }), ["@name", "localhost"])
+    assert.match(String(understood({ path: "\0" })), /^"@" is not usable: the abstract socket has no name$/)
+  })
+  it("understands the same target the same way each time, and keeps those in one part and in two apart", () => {
+    for (let i = 0; i < 2; i++) {
+      assert.deepStrictEqual(understood("db:80"), ["db:80", "db"])
+      assert.deepStrictEqual(understood({ host: "db", port: 80 }), ["db:80", "db"])
+      assert.deepStrictEqual(understood({ host: "::1", port: 80 }), ["[::1]:80", "::1"])
+      assert.match(String(understood("::1:80")), /is not usable/)
+      assert.match(String(understood("80 db")), /is not usable/)
+    }
+    for (let port = 1; port < 1000; port++) assert.deepStrictEqual(understood(`db:${port}`), [`db:${port}`, "db"])
+  })
+  it("knows the family of an address, and of nothing else", () => {
+    const families = ["127.0.0.1:1", "[::1]:1", "[fe80::1%1]:1", "db:1"].map((input) =>
+      Target.familyOf(Result.getOrThrow(Target.parse(input)))
+    )
+    assert.deepStrictEqual(families, ["IPv4", "IPv6", "IPv6", undefined])
+    assert.isUndefined(Target.familyOf(NetAddress.unixPathAddress("/x")))
+  })
 })

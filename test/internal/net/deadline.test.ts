@@ -1,0 +1,72 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { TestClock } from "effect/testing"
+import { alarm } from "../../../src/internal/net/deadline.ts"
+import { leavesNothing } from "../../support/leaks.ts"
+
+const setting = Effect.map(Clock.Clock, (clock) => {
+  const rung: Array<string> = []
+  const set = (name: string, after: Duration.Input) =>
+    alarm(clock, Duration.fromInputUnsafe(after), () => void rung.push(`${clock.currentTimeMillisUnsafe()} ${name}`))
+  return { clock, rung, set }
+})
+
+describe("alarms", () => {
+  it.effect("ring at their times, in whichever order they were set", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { rung, set } = yield* setting
+      set("c", 300)
+      set("a", 100)
+      set("b", 200)
+      yield* TestClock.adjust(99)
+      assert.deepStrictEqual(rung, [])
+      for (let i = 0; i < 3; i++) yield* TestClock.adjust(i === 0 ? 1 : 100)
+      assert.deepStrictEqual(rung, ["100 a", "200 b", "300 c"])
+    })))
+  it.effect("do not ring when they are stopped, also where that is the one that is waited for", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { rung, set } = yield* setting
+      const stop = set("stopped", 100)
+      set("kept", 250)
+      stop()
+      stop()
+      yield* TestClock.adjust(100)
+      yield* TestClock.adjust(150)
+      assert.deepStrictEqual(rung, ["250 kept"])
+    })))
+  it.effect("can be set and stopped by one that rings", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { clock, rung, set } = yield* setting
+      let stop = () => {}
+      alarm(clock, Duration.millis(100), () => {
+        stop()
+        set("next", 50)
+      })
+      stop = set("stopped", 100)
+      yield* TestClock.adjust(100)
+      yield* TestClock.adjust(50)
+      assert.deepStrictEqual(rung, ["150 next"])
+    })))
+  it.effect("at no distance ring in the next moment, at an infinite one never", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { rung, set } = yield* setting
+      set("never", Duration.infinity)()
+      set("now", 0)
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(rung, ["0 now"])
+    })))
+  it.live("leave no timer behind once all are stopped", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { rung, set } = yield* setting
+      const stops = [set("a", 60_000), set("b", 30_000), set("c", 90_000)]
+      for (const stop of stops) stop()
+      assert.deepStrictEqual(rung, [])
+    })))
+  it.live("ring on the real clock", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { clock } = yield* setting
+      yield* Effect.callback<void>((resume) => void alarm(clock, Duration.millis(5), () => resume(Effect.void)))
+    })))
+})
