@@ -1,4 +1,5 @@
 import * as Arr from "effect/Array"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,9 +17,12 @@ import {
   Unknown
 } from "../errors/TcpError.ts"
 import { type Decoder, MarkerReader, refuseSize, type Step } from "./bytes/framing.ts"
+import { type Marker, Search } from "./bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
 import { copyOf, type DirectReads, directReads } from "./net/directReads.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
+import { disown, own, ownData, type Owner } from "./net/owner.ts"
+import * as Observe from "./observe.ts"
 
 /** Reading pauses when this much is buffered and nobody waits for more, and goes on at half of it. */
 const highWaterMark = 256 * 1024
@@ -47,26 +51,7 @@ const reasonOf = (cause: NodeJS.ErrnoException): TcpErrorReason =>
     ? new Unknown({ detail: cause.message, cause })
     : new Reset({ code: cause.code, cause })
 
-/** The connection of each stream, so that all streams share their listeners: an idle connection is little more than its stream. */
-const cores = new WeakMap<Duplex, ConnectionCore>()
-
-const listeners = {
-  data(this: Duplex, piece: Buffer): void {
-    if (cores.get(this)?.receive(piece, false) === false) this.pause()
-  },
-  end(this: Duplex): void {
-    cores.get(this)?.onEnd()
-  },
-  error(this: Duplex, cause: Error): void {
-    cores.get(this)?.onError(cause)
-  },
-  drain(this: Duplex): void {
-    cores.get(this)?.wakeWriters()
-  },
-  close(this: Duplex): void {
-    cores.get(this)?.onClose()
-  }
-}
+let count = 0
 
 /**
  * Reading and writing on one stream.
@@ -75,8 +60,13 @@ const listeners = {
  * what wakes it is told to try again, not handed the bytes, so a read that was interrupted or timed out in the meantime
  * ignores the wake-up and the bytes are still there for the next one.
  */
-export class ConnectionCore {
+export class ConnectionCore implements Owner {
   readonly duplex: Duplex
+  /** Unique within the process. */
+  readonly number = ++count
+  private readonly role: Observe.Role
+  /** Where it was opened, and what is counted goes to. */
+  private readonly context: Context.Context<never>
   readonly buffer = new ReadBuffer()
   bytesRead = 0
   bytesWritten = 0
@@ -87,6 +77,7 @@ export class ConnectionCore {
   private readable = true
   private local = false
   private detached = false
+  private released = false
   /** Who waits for more bytes: called when `need` of them are there, and when nothing more comes. */
   private waiting: Fiber.Fiber<unknown, unknown> | undefined
   private need = 0
@@ -95,13 +86,18 @@ export class ConnectionCore {
   private drains: Set<() => void> | undefined
   private closers: Set<(reason: CloseReason) => void> | undefined
 
-  constructor(duplex: Duplex) {
-    this.duplex = ConnectionDuplex.guardErrors(duplex)
+  constructor(duplex: Duplex, role: Observe.Role, context: Context.Context<never>) {
+    this.duplex = duplex
+    this.role = role
+    this.context = context
     // a peer that ended together with a proxy's answer has said so before we listen
     this.ended = duplex.readableEnded
-    cores.set(duplex, this)
-    const { close, drain, end, error } = listeners
-    duplex.on("end", end).on("error", error).on("drain", drain).on("close", close)
+    own(duplex, this)
+    Observe.connectionOpened(role, context)
+  }
+
+  onData(piece: Buffer): boolean {
+    return this.receive(piece, false)
   }
 
   onEnd(): void {
@@ -118,7 +114,7 @@ export class ConnectionCore {
 
   onClose(): void {
     this.wake()
-    this.wakeWriters()
+    this.onDrain()
     this.tellClosed()
   }
 
@@ -153,7 +149,7 @@ export class ConnectionCore {
     this.flowing = "paused"
     this.direct = directReads(this.duplex)
     if (this.direct === undefined) {
-      this.duplex.on("data", listeners.data)
+      ownData(this.duplex)
       return
     }
     this.salvage()
@@ -271,7 +267,7 @@ export class ConnectionCore {
   read(
     options: {
       readonly maxSize?: number | undefined
-      readonly marker?: Uint8Array | undefined
+      readonly marker?: Marker | undefined
       readonly timeout?: Duration.Input | undefined
       readonly limit: number
     }
@@ -282,10 +278,11 @@ export class ConnectionCore {
     if (refusal !== undefined) return failure(refusal)
     return this.timed(
       this.untilFound(() => {
-        const search = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
+        const reader = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
+        const search = new Search()
         return () => {
-          if (search !== undefined) {
-            const end = search.end(buffer)
+          if (reader !== undefined) {
+            const end = reader.end(buffer, search)
             if (end !== undefined && Result.isSuccess(end) && end.success <= (maxSize ?? end.success)) {
               return Exit.succeed(buffer.take(end.success))
             }
@@ -313,15 +310,16 @@ export class ConnectionCore {
   }
 
   /** The bytes up to a marker, with it or without. */
-  readUntil(marker: Uint8Array, maxSize: number, includeMarker: boolean): Effect.Effect<Buffer, TcpError> {
+  readUntil(marker: Marker, maxSize: number, includeMarker: boolean): Effect.Effect<Buffer, TcpError> {
     return this.untilFound(() => {
       const reader = new MarkerReader(marker, maxSize)
+      const search = new Search()
       return () => {
-        const end = reader.end(this.buffer)
+        const end = reader.end(this.buffer, search)
         if (end === undefined) return undefined
         if (Result.isFailure(end)) return failure(end.failure)
         const taken = this.buffer.take(end.success)
-        return Exit.succeed(includeMarker ? taken : taken.subarray(0, end.success - marker.length))
+        return Exit.succeed(includeMarker ? taken : taken.subarray(0, end.success - marker.size))
       }
     })
   }
@@ -413,9 +411,7 @@ export class ConnectionCore {
     if (this.flowing === "not yet") this.attach()
     const { duplex } = this
     duplex.pause()
-    const { close, data, drain, end, error } = listeners
-    duplex.off("data", data).off("end", end).off("error", error).off("drain", drain).off("close", close)
-    cores.delete(duplex)
+    disown(duplex)
     if (this.direct !== undefined) this.direct.sink = undefined
     this.detached = true
     this.local = true
@@ -423,14 +419,15 @@ export class ConnectionCore {
     const unread = this.buffer.size + duplex.readableLength
     this.buffer.takePieces()
     this.wake()
-    this.wakeWriters()
+    this.onDrain()
     this.tellClosed()
+    this.release()
     return unread
   }
 
   // ---- writing
 
-  wakeWriters(): void {
+  onDrain(): void {
     const waiting = this.drains
     this.drains = undefined
     for (const resume of waiting ?? []) resume()
@@ -525,16 +522,22 @@ export class ConnectionCore {
     })
   }
 
-  /** Closes the stream, unless it is somebody else's by now, and calls `then` when it is closed. */
-  closeWith(exit: Exit.Exit<unknown, unknown>, then?: () => void): Effect.Effect<void> {
+  private release(): void {
+    if (this.released) return
+    this.released = true
+    Observe.connectionClosed(this, this.role, this.context)
+  }
+
+  /** Closes the stream, unless it is somebody else's by now. */
+  closeWith(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const done = () => {
-        this.wake()
-        then?.()
-      }
-      if (this.detached) return Effect.sync(done)
+      if (this.detached) return Effect.void
       this.local ||= !this.duplex.destroyed
       const closing = ConnectionDuplex.closeUnsafe(this.duplex, exit)
+      const done = () => {
+        this.wake()
+        this.release()
+      }
       if (closing !== undefined) return Effect.andThen(closing, Effect.sync(done))
       done()
       return Effect.void

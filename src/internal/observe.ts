@@ -1,8 +1,9 @@
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Tracer from "effect/Tracer"
+import { dropEvent, EventSink } from "./events.ts"
 
 /**
  * Runs an effect in a span where a tracer collects spans. Effect's own tracer keeps them for nobody, and making one costs
@@ -51,21 +52,36 @@ const bytes = {
   })
 }
 
+/** What is told of a connection. */
+interface Observed {
+  readonly number: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+/** Names a connection in logs. */
+export const connectionId = ({ number }: Pick<Observed, "number">): string => `tcp-${number}`
+
 /** Counts a connection that was opened. */
 export const connectionOpened = (role: Role, context: Context.Context<never>): void => {
   connections[role].updateUnsafe(1, context)
   active[role].modifyUnsafe(1, context)
 }
 
-/** Counts a connection that was closed. */
-export const connectionClosed = (
-  role: Role,
-  { bytesRead, bytesWritten }: { readonly bytesRead: number; readonly bytesWritten: number },
-  context: Context.Context<never>
-): void => {
+/** Counts a connection that was closed, and says so. */
+export const connectionClosed = (connection: Observed, role: Role, context: Context.Context<never>): void => {
+  const { bytesRead, bytesWritten } = connection
   active[role].modifyUnsafe(-1, context)
   bytes.read.updateUnsafe(bytesRead, context)
   bytes.written.updateUnsafe(bytesWritten, context)
+  const report = Context.get(context, EventSink)
+  if (report === dropEvent) return
+  report({
+    source: "tcp",
+    id: connectionId(connection),
+    event: "closed",
+    detail: `${bytesRead} bytes read, ${bytesWritten} bytes written`
+  })
 }
 
 /** What is counted of the dials of one hop, kept because making a metric costs more than counting with it. */

@@ -37,6 +37,7 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -51,6 +52,8 @@ import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason } from "../errors/DialError.ts"
 import { Closed, PlaintextBuffered, TcpError, WriteTimeout } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
+import { Decoder } from "../internal/bytes/framing.ts"
+import { Marker } from "../internal/bytes/markerSearch.ts"
 import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
@@ -229,13 +232,15 @@ export type {
 const bytesOf = (data: Uint8Array | string): Uint8Array => typeof data === "string" ? Buffer.from(data) : data
 
 /** Programs read with the same few markers again and again. */
-let lastMarker: { readonly text: string; readonly bytes: Buffer } = { text: "\n", bytes: Buffer.from("\n") }
+let lastMarker = { text: "\n", marker: new Marker(Buffer.from("\n")) }
 
-const markerOf = (marker: Uint8Array | string): Uint8Array => {
-  if (typeof marker !== "string") return marker
-  if (marker !== lastMarker.text) lastMarker = { text: marker, bytes: Buffer.from(marker) }
-  return lastMarker.bytes
+const markerOf = (marker: Uint8Array | string): Marker => {
+  if (typeof marker !== "string") return new Marker(marker)
+  if (marker !== lastMarker.text) lastMarker = { text: marker, marker: new Marker(Buffer.from(marker)) }
+  return lastMarker.marker
 }
+
+const lines = Framing.lines()
 
 const orFail = <A>(result: Result.Result<A, TcpError["reason"]>): Effect.Effect<A, TcpError> =>
   Effect.mapError(Effect.fromResult(result), (reason) => new TcpError({ reason }))
@@ -246,14 +251,16 @@ const endsQuietly = <A>(stream: Stream.Stream<A, TcpError>): Stream.Stream<A, Tc
     reason.received === 0 ? Stream.empty : Stream.fail(new TcpError({ reason })))
 
 class Impl implements Connection {
-  readonly id: string
   private readonly core: ConnectionCore
   private readonly options: FromDuplexOptions
 
-  constructor(id: string, core: ConnectionCore, options: FromDuplexOptions) {
-    this.id = id
+  constructor(core: ConnectionCore, options: FromDuplexOptions) {
     this.core = core
     this.options = options
+  }
+
+  get id() {
+    return Observe.connectionId(this.core)
   }
 
   get localAddress() {
@@ -300,11 +307,11 @@ class Impl implements Connection {
       options?.includeMarker === true
     )
   }
-  readLine(options: { readonly encoding?: string | undefined; readonly maxSize?: number | undefined } = {}) {
-    return this.readFrame(Framing.lines(options))
+  readLine(options?: { readonly encoding?: string | undefined; readonly maxSize?: number | undefined }) {
+    return this.readFrame(options === undefined ? lines : Framing.lines(options))
   }
   readFrame<A>(framing: Framing.Framing<A>) {
-    return Effect.suspend(() => this.core.readFrame(framing.decoder()))
+    return Effect.suspend(() => this.core.readFrame(new Decoder(framing)))
   }
   get takeBuffered() {
     return Effect.sync(() => this.core.buffer.take(this.core.buffer.size))
@@ -316,11 +323,11 @@ class Impl implements Connection {
     return endsQuietly(Stream.fromPull(Effect.succeed(this.core.readPieces)))
   }
   frames<A>(framing: Framing.Framing<A>) {
-    return endsQuietly(Stream.fromPull(Effect.sync(() => this.core.readFrames(framing.decoder()))))
+    return endsQuietly(Stream.fromPull(Effect.sync(() => this.core.readFrames(new Decoder(framing)))))
   }
 
   runFrames<A, E, R>(framing: Framing.Framing<A>, handler: (frame: A) => Effect.Effect<unknown, E, R>) {
-    return Effect.suspend(() => runFrames(this.core, framing.decoder(), handler))
+    return Effect.suspend(() => runFrames(this.core, new Decoder(framing), handler))
   }
   consume(consumer: (bytes: Uint8Array) => void) {
     return this.core.consume(consumer)
@@ -453,8 +460,6 @@ const upgrade = (core: ConnectionCore, known: FromDuplexOptions, tls: TlsOptions
  */
 export const isConnection = (value: unknown): value is Connection => value instanceof Impl
 
-let count = 0
-
 /**
  * What is known about a stream that a connection is made of.
  *
@@ -472,6 +477,8 @@ export interface FromDuplexOptions {
   readonly localAddress?: SocketAddress | undefined
 }
 
+const closing = (core: ConnectionCore) => (exit: Exit.Exit<unknown, unknown>) => core.closeWith(exit)
+
 /**
  * A connection over a stream that a `Dialer` or a `Listener` gave, whose scope closes it.
  *
@@ -483,20 +490,13 @@ export const fromDuplex = (
   options: FromDuplexOptions = {}
 ): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.withFiber<Connection, never, Scope.Scope>((fiber) => {
-    const core = new ConnectionCore(duplex)
-    const connection = new Impl(`tcp-${++count}`, core, options)
     const role = options.role ?? "dialed"
-    const { context } = fiber
+    const core = new ConnectionCore(duplex, role, fiber.context)
+    const connection = new Impl(core, options)
     const report = fiber.getRef(EventSink)
-    const tell = (event: string, detail: string) => report({ source: "tcp", id: connection.id, event, detail })
     if (report !== dropEvent) {
-      tell(role, Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress }))
+      const detail = Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress })
+      report({ source: "tcp", id: connection.id, event: role, detail })
     }
-    Observe.connectionOpened(role, context)
-    const closed = () => {
-      Observe.connectionClosed(role, core, context)
-      if (report !== dropEvent) tell("closed", `${core.bytesRead} bytes read, ${core.bytesWritten} bytes written`)
-    }
-    const close = (exit: Exit.Exit<unknown, unknown>) => core.closeWith(exit, closed)
-    return Effect.flatMap(Effect.scope, (scope) => Effect.as(Scope.addFinalizerExit(scope, close), connection))
+    return Effect.as(Scope.addFinalizerExit(Context.getUnsafe(fiber.context, Scope.Scope), closing(core)), connection)
   })

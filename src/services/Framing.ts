@@ -72,7 +72,7 @@ import * as Stream from "effect/Stream"
 import { Malformed, type TcpError, type TcpErrorReason } from "../errors/TcpError.ts"
 import * as Internal from "../internal/bytes/framing.ts"
 import * as Lines from "../internal/bytes/lines.ts"
-import { MarkerSearch } from "../internal/bytes/markerSearch.ts"
+import { Marker, Search } from "../internal/bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "../internal/bytes/readBuffer.ts"
 import * as Sized from "../internal/bytes/sized.ts"
 import * as Text from "../internal/bytes/text.ts"
@@ -120,13 +120,14 @@ export const delimited = (marker: string | Uint8Array, options: SizeLimit = {}):
   const maxSize = options.maxSize ?? defaultMaxSize
   const refusal = end.length === 0 ? Internal.emptyMarker : Internal.refuseSize(maxSize)
   if (refusal !== undefined) return Internal.refusing(refusal)
+  const ending = new Marker(end)
   return {
-    decoder: () => new Internal.Decoder({ find: new Internal.MarkerReader(end, maxSize).find, read: Result.succeed }),
+    decoding: { find: new Internal.MarkerReader(ending, maxSize).find, read: Result.succeed },
     encode: (frame) => {
       if (frame.length > maxSize) return Internal.tooLarge(maxSize)
       const bytes = Buffer.concat([frame, end])
       // also where the end of the frame and the beginning of the marker make one together
-      return new MarkerSearch(end, 1).scan(bytes) === bytes.length
+      return ending.scan(new Search(), bytes) === bytes.length
         ? Result.succeed(bytes)
         : Result.fail(new Malformed({ framing: "delimited", detail: "the frame contains the marker that ends it" }))
     }
@@ -157,7 +158,7 @@ export const lines = (
   const codec = found.success
   const feed = Lines.feedOf(codec)
   return {
-    decoder: () => Lines.decoder(codec, feed, maxSize),
+    decoding: Lines.decoding(codec, feed, maxSize),
     encode: (line) =>
       line.includes("\n")
         ? Result.fail(new Malformed({ framing: "lines", detail: "the line contains a line feed" }))
@@ -254,7 +255,7 @@ const schemaMapping = <A, I>(framing: string, codec: Schema.Codec<A, I>) => {
 export const ndjson = <A, I>(schema: Schema.Codec<A, I>, options: SizeLimit = {}): Framing<A> => {
   const maxSize = options.maxSize ?? defaultMaxSize
   const mapping = schemaMapping("ndjson", Schema.fromJsonString(schema))
-  return map({ decoder: () => Lines.jsonDecoder(maxSize), encode: lines({ maxSize }).encode }, mapping)
+  return map({ decoding: Lines.jsonDecoding(maxSize), encode: lines({ maxSize }).encode }, mapping)
 }
 
 /**
@@ -277,7 +278,7 @@ export const map: {
   readonly decode: (frame: A) => Result.Result<B, TcpErrorReason>
   readonly encode: (value: B) => Result.Result<A, TcpErrorReason>
 }): Framing<B> => ({
-  decoder: () => framing.decoder().map(mapping.decode),
+  decoding: Internal.mapped(framing.decoding, mapping.decode),
   encode: (value) => Result.flatMap(mapping.encode(value), framing.encode)
 }))
 
@@ -371,7 +372,7 @@ export const decode =
   <A>(framing: Framing<A>) => <E, R>(bytes: Stream.Stream<Uint8Array, E, R>): Stream.Stream<A, E | TcpError, R> =>
     transduce(bytes, () => {
       const buffer = new ReadBuffer()
-      const decoder = framing.decoder()
+      const decoder = new Internal.Decoder(framing)
       return {
         push: (pieces) => {
           for (const piece of pieces) buffer.push(toBuffer(piece))

@@ -150,6 +150,8 @@ const logFailure = (cause: Cause.Cause<unknown>) =>
 /** What runs for each connection. It also gets the stream that carries it. */
 type Handler<E, R> = (connection: Connection.Connection, stream: Duplex) => Effect.Effect<void, E, R>
 
+const accepted = { role: "accepted" } as const
+
 /** A server of the connections that something gives. */
 const make = Effect.fnUntraced(function*(
   bound: Listener.Bound,
@@ -213,15 +215,13 @@ const make = Effect.fnUntraced(function*(
 
       const serving = Serving.serve(source, {
         run: (duplex) =>
-          Effect.scoped(Effect.catchCause(
-            open === undefined
-              ? Effect.flatMap(
-                Connection.fromDuplex(duplex, { role: "accepted" }),
-                (connection) => handle(connection, duplex)
-              )
-              : opened(duplex, open),
-            logFailure
-          )),
+          open === undefined
+            ? Effect.flatMap(
+              Connection.fromDuplex(duplex, accepted),
+              (connection) => handle(connection, duplex)
+            )
+            : opened(duplex, open),
+        failed: logFailure,
         rejected: (duplex) => report.rejected(addressOf(duplex, "remote")),
         drainTimeout
       })

@@ -215,7 +215,10 @@ describeOnNetworks("dialling and listening", (test, network) => {
   test("carries a Connection: lines, the end of the stream and resets", () =>
     Effect.gen(function*() {
       const { client, server } = yield* connected()
-      const [near, far] = [yield* Connection.fromDuplex(client), yield* Connection.fromDuplex(server, { role: "accepted" })]
+      const [near, far] = [
+        yield* Connection.fromDuplex(client),
+        yield* Connection.fromDuplex(server, { role: "accepted" })
+      ]
       yield* near.write("first\nsec")
       yield* near.write("ond\nrest")
       assert.strictEqual(yield* far.readLine(), "first")

@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import { EndOfStream, FrameTooLarge, type TcpErrorReason, Unknown } from "../../errors/TcpError.ts"
-import { MarkerSearch } from "./markerSearch.ts"
+import { type Marker, Search } from "./markerSearch.ts"
 import type { ReadBuffer } from "./readBuffer.ts"
 
 /** What a step of decoding gives: a frame, a failure, or `undefined` when more bytes are needed. */
@@ -13,29 +13,30 @@ export interface Extent {
   readonly drop: number
 }
 
-/** The parts of a decoder. */
+/** How bytes are taken apart into frames: what all decoders of a framing share. */
 export interface Decoding<A> {
   /** Where the next frame is, once all of it is there. Takes nothing, unless it stands for no frame at all. */
-  readonly find: (buffer: ReadBuffer) => Step<Extent>
+  readonly find: (buffer: ReadBuffer, search: Search) => Step<Extent>
   /** What the bytes of a frame are. */
   readonly read: (bytes: Buffer) => Result.Result<A, TcpErrorReason>
   /** What the bytes are that are left at the end of the stream. Default: a frame that was cut off, `EndOfStream`. */
   readonly rest?: ((bytes: Buffer) => Result.Result<A, TcpErrorReason>) | undefined
   /** Takes several frames at once, where that is faster than one by one: at least one, or else `undefined`. */
-  readonly batch?: ((buffer: ReadBuffer) => ReadonlyArray<A> | undefined) | undefined
+  readonly batch?: ((buffer: ReadBuffer, decoder: Decoder<A>) => ReadonlyArray<A> | undefined) | undefined
 }
 
 /** Takes frames out of a buffer. It consumes only whole frames; a failure consumes nothing. */
-export class Decoder<A> {
+export class Decoder<A> extends Search {
   readonly decoding: Decoding<A>
 
-  constructor(decoding: Decoding<A>) {
+  constructor({ decoding }: Framing<A>) {
+    super()
     this.decoding = decoding
   }
 
   /** The next frame. */
   next(buffer: ReadBuffer): Step<A> {
-    const extent = this.decoding.find(buffer)
+    const extent = this.decoding.find(buffer, this)
     if (extent === undefined) return undefined
     if (Result.isFailure(extent)) return Result.fail(extent.failure)
     const { drop, size, skip } = extent.success
@@ -53,21 +54,11 @@ export class Decoder<A> {
     return frame
   }
 
-  /** Makes something else of the frames. */
-  map<B>(f: (a: A) => Result.Result<B, TcpErrorReason>): Decoder<B> {
-    const { find, read, rest } = this.decoding
-    return new Decoder({
-      find,
-      read: (bytes) => Result.flatMap(read(bytes), f),
-      rest: rest === undefined ? undefined : (bytes) => Result.flatMap(rest(bytes), f)
-    })
-  }
-
   /** Takes all frames that are there, also the last one when the stream has `ended`. */
   takeAll(buffer: ReadBuffer, ended: boolean): Taken<A> {
     let frames: Array<A> = []
     while (buffer.size > 0) {
-      const batch = this.decoding.batch?.(buffer)
+      const batch = this.decoding.batch?.(buffer, this)
       if (batch !== undefined) {
         frames = joined(frames, batch)
         continue
@@ -96,11 +87,20 @@ const joined = <A>(some: Array<A>, more: ReadonlyArray<A>): Array<A> => {
 
 /** How a stream of bytes is a sequence of `A`. */
 export interface Framing<A> {
-  /** A decoder with its own state. */
-  readonly decoder: () => Decoder<A>
+  readonly decoding: Decoding<A>
   /** The bytes of one frame. */
   readonly encode: (frame: A) => Result.Result<Uint8Array, TcpErrorReason>
 }
+
+/** Makes something else of the frames. */
+export const mapped = <A, B>(
+  { find, read, rest }: Decoding<A>,
+  f: (a: A) => Result.Result<B, TcpErrorReason>
+): Decoding<B> => ({
+  find,
+  read: (bytes) => Result.flatMap(read(bytes), f),
+  rest: rest === undefined ? undefined : (bytes) => Result.flatMap(rest(bytes), f)
+})
 
 /** The size limit where none is given: 1 MiB. */
 export const defaultMaxSize = 1024 * 1024
@@ -118,46 +118,46 @@ export const tooLarge = (maxSize: number) =>
 
 /** A framing that cannot be: every use of it fails. */
 export const refusing = <A>(reason: TcpErrorReason): Framing<A> => ({
-  decoder: () => new Decoder({ find: () => Result.fail(reason), read: () => Result.fail(reason) }),
+  decoding: { find: () => Result.fail(reason), read: () => Result.fail(reason) },
   encode: () => Result.fail(reason)
 })
 
-/** Looks for the end of a frame across calls; `maxSize` bounds the frame without its marker. */
+/** Frames that end with a marker; `maxSize` bounds the frame without it. */
 export class MarkerReader {
-  readonly size: number
   private readonly limit: number
   private readonly maxSize: number
   private readonly refusal: Unknown | undefined
-  private readonly search: MarkerSearch
+  private readonly marker: Marker
 
-  constructor(marker: Uint8Array, maxSize: number, unit = 1) {
-    this.size = marker.length
-    this.limit = maxSize + marker.length
+  constructor(marker: Marker, maxSize: number) {
+    this.limit = maxSize + marker.size
     this.maxSize = maxSize
-    this.refusal = marker.length === 0 ? emptyMarker : refuseSize(maxSize)
-    this.search = new MarkerSearch(marker, unit)
+    this.refusal = marker.size === 0 ? emptyMarker : refuseSize(maxSize)
+    this.marker = marker
   }
 
   /** How many bytes the frame and its marker take, or `undefined` when more bytes are needed. */
-  end(buffer: ReadBuffer): Step<number> {
+  end(buffer: ReadBuffer, search: Search): Step<number> {
     if (this.refusal !== undefined) return Result.fail(this.refusal)
-    const end = buffer.find(this.search, this.limit)
+    const end = buffer.find(this.marker, search, this.limit)
     if (end === -1 ? buffer.size >= this.limit : end > this.limit) return tooLarge(this.maxSize)
     if (end === -1) return undefined
-    this.search.reset()
+    search.reset()
     return Result.succeed(end)
   }
 
   /** Where the frame is that ends with the marker. */
-  readonly find = (buffer: ReadBuffer): Step<Extent> => {
-    const end = this.end(buffer)
-    return end === undefined
-      ? undefined
-      : Result.map(end, (end) => ({ skip: 0, size: end - this.size, drop: this.size }))
+  readonly find = (buffer: ReadBuffer, search: Search): Step<Extent> => {
+    const end = this.end(buffer, search)
+    if (end === undefined) return undefined
+    const drop = this.marker.size
+    return Result.isFailure(end)
+      ? Result.fail(end.failure)
+      : Result.succeed({ skip: 0, size: end.success - drop, drop })
   }
 
   /** Where the last of the frames ends that are whole in a piece and surely within the limit, or 0. */
   lastEnd(piece: Buffer): number {
-    return this.search.lastEnd(piece, Math.min(piece.length, this.limit))
+    return this.marker.lastEnd(piece, Math.min(piece.length, this.limit))
   }
 }

@@ -1,6 +1,7 @@
 import * as Result from "effect/Result"
 import type { TcpErrorReason } from "../../errors/TcpError.ts"
-import { Decoder, MarkerReader, tooLarge } from "./framing.ts"
+import { type Decoder, type Decoding, MarkerReader, tooLarge } from "./framing.ts"
+import { Marker } from "./markerSearch.ts"
 import type { ReadBuffer } from "./readBuffer.ts"
 import { type Codec, codecOf } from "./text.ts"
 
@@ -20,11 +21,15 @@ const withoutReturn = (line: string): string => line.charCodeAt(line.length - 1)
  * Reads lines. To decode a line costs more to begin than to do, so all the lines in a piece become one text that is split:
  * no encoding has a line feed inside another character.
  */
-export const decoder = (codec: Codec, feedBytes: Uint8Array, maxSize: number): Decoder<string> => {
-  const reader = new MarkerReader(feedBytes, maxSize, codec.unit)
+export const decoding = (codec: Codec, feedBytes: Uint8Array, maxSize: number): Decoding<string> => {
+  const reader = new MarkerReader(new Marker(feedBytes, codec.unit), maxSize)
   const read = (bytes: Buffer): Result.Result<string, TcpErrorReason> => Result.map(codec.decode(bytes), withoutReturn)
 
-  const oneByOne = (buffer: ReadBuffer, size: number): ReadonlyArray<string> | undefined => {
+  const oneByOne = (
+    buffer: ReadBuffer,
+    decoder: Decoder<string>,
+    size: number
+  ): ReadonlyArray<string> | undefined => {
     const lines: Array<string> = []
     for (const end = buffer.size - size; buffer.size > end;) {
       const line = decoder.next(buffer)
@@ -34,28 +39,27 @@ export const decoder = (codec: Codec, feedBytes: Uint8Array, maxSize: number): D
     return lines.length > 0 ? lines : undefined
   }
 
-  const batch = (buffer: ReadBuffer): ReadonlyArray<string> | undefined => {
+  const batch = (buffer: ReadBuffer, decoder: Decoder<string>): ReadonlyArray<string> | undefined => {
     // goes on with the search for a long line, so that no byte is searched twice
-    const first = reader.end(buffer)
+    const first = reader.end(buffer, decoder)
     if (first === undefined || Result.isFailure(first)) return undefined
     const piece = buffer.head
     const size = reader.lastEnd(piece)
-    if (size <= first.success) return oneByOne(buffer, first.success)
+    if (size <= first.success) return oneByOne(buffer, decoder, first.success)
     const text = codec.decode(piece.subarray(0, size - feedBytes.length))
     // one of them is no text: those before it come first
-    if (Result.isFailure(text)) return oneByOne(buffer, size)
+    if (Result.isFailure(text)) return oneByOne(buffer, decoder, size)
     buffer.skip(size)
     const lines = text.success.split(feed)
     return text.success.includes("\r") ? lines.map(withoutReturn) : lines
   }
 
-  const decoder: Decoder<string> = new Decoder({
+  return {
     find: reader.find,
     read,
     rest: (bytes) => bytes.length > maxSize ? tooLarge(maxSize) : read(bytes),
     batch: codec.stateless ? batch : undefined
-  })
-  return decoder
+  }
 }
 
 const utf8 = Result.getOrThrow(codecOf("utf-8"))
@@ -64,15 +68,15 @@ const utf8 = Result.getOrThrow(codecOf("utf-8"))
 const isBlank = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
 /** Reads the lines that are not blank. */
-export const jsonDecoder = (maxSize: number): Decoder<string> => {
-  const reader = new MarkerReader(feedOf(utf8), maxSize)
-  return new Decoder({
-    find: (buffer) => {
+export const jsonDecoding = (maxSize: number): Decoding<string> => {
+  const reader = new MarkerReader(new Marker(feedOf(utf8)), maxSize)
+  return {
+    find: (buffer, search) => {
       // a line whose end is being looked for begins with something else
       while (buffer.size > 0 && isBlank(buffer.byteAt(0))) buffer.skip(1)
-      return reader.find(buffer)
+      return reader.find(buffer, search)
     },
     read: utf8.decode,
     rest: utf8.decode
-  })
+  }
 }

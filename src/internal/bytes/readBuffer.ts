@@ -1,4 +1,4 @@
-import type { MarkerSearch } from "./markerSearch.ts"
+import type { Marker, Search } from "./markerSearch.ts"
 
 const nothing = Buffer.alloc(0)
 
@@ -132,7 +132,7 @@ export class ReadBuffer {
    * Goes on with a search where it left off, as far as byte `limit`; gives the offset where the marker ends, or -1.
    * Nothing may have been taken since the search began.
    */
-  find(search: MarkerSearch, limit: number): number {
+  find(marker: Marker, search: Search, limit: number): number {
     let i = this.first
     let start = -this.offset
     if (search.scanned > 0) {
@@ -143,7 +143,7 @@ export class ReadBuffer {
     }
     for (; i < this.pieces.length; i++) {
       const piece = this.pieces[i]!
-      const found = search.scan(piece, search.scanned - start)
+      const found = marker.scan(search, piece, search.scanned - start)
       if (found !== -1) return found
       start += piece.length
       if (start >= limit) break

@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import { Malformed, Unknown } from "../../errors/TcpError.ts"
-import { Decoder, type Extent, type Framing, refuseSize, refusing, type Step, tooLarge } from "./framing.ts"
+import { type Extent, type Framing, refuseSize, refusing, type Step, tooLarge } from "./framing.ts"
 import type { ReadBuffer } from "./readBuffer.ts"
 
 /** How frames say their size before they begin. */
@@ -35,7 +35,7 @@ export const sized = ({ after, before, find, maxSize }: Sizing): Framing<Uint8Ar
     return ends ? extent : Result.fail(after.missing)
   }
   return {
-    decoder: () => new Decoder({ find: findWhole, read: Result.succeed }),
+    decoding: { find: findWhole, read: Result.succeed },
     encode: (frame) =>
       frame.length > maxSize
         ? tooLarge(maxSize)
@@ -52,7 +52,7 @@ export const fixed = (size: number): Framing<Uint8Array> => {
   if (refusal !== undefined) return refusing(refusal)
   const extent: Step<Extent> = Result.succeed({ skip: 0, size, drop: 0 })
   return {
-    decoder: () => new Decoder({ find: (buffer) => buffer.size < size ? undefined : extent, read: Result.succeed }),
+    decoding: { find: (buffer) => buffer.size < size ? undefined : extent, read: Result.succeed },
     encode: (frame) =>
       frame.length === size
         ? Result.succeed(frame)

@@ -6,7 +6,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import type { Duplex } from "node:stream"
 import { DialError, type DialErrorReason, Unknown } from "../../errors/DialError.ts"
-import { guardErrors } from "../net/duplex.ts"
+import { guardErrors } from "../net/owner.ts"
 import * as Target from "../net/target.ts"
 
 /** Dials, starts HTTP/2 with `start`, and keeps the connection until it closes or the channel does. */

@@ -1,5 +1,5 @@
 import { Duplex } from "node:stream"
-import { guardErrors } from "../net/duplex.ts"
+import { guardErrors } from "../net/owner.ts"
 
 export interface PairOptions {
   /** How many bytes each direction holds between a writer and a reader that is busy. */

@@ -4,7 +4,7 @@ import type * as Net from "node:net"
 import { ConnectTimeout, type DialErrorReason, Refused, Unknown, Unreachable } from "../../errors/DialError.ts"
 import { alarm } from "./deadline.ts"
 import * as DirectReads from "./directReads.ts"
-import { guardErrors } from "./duplex.ts"
+import { guardErrors } from "./owner.ts"
 import * as Target from "./target.ts"
 
 /** What the system is told about a connection that it opens. */

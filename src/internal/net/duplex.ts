@@ -9,11 +9,6 @@ import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
 
-const ignore = () => {}
-
-/** An error event without a listener ends the process; every stream we own has this one for as long as it lives. */
-export const guardErrors = <D extends Duplex>(duplex: D): D => duplex.on("error", ignore)
-
 /**
  * How long what was written may take to reach the system when a connection is closed: real time, so that a peer that
  * takes nothing cannot hold up the end of a program whose clock is a test's.

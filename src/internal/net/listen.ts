@@ -6,7 +6,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { AddressInUse, PermissionDenied, TcpError, type TcpErrorReason, Unknown } from "../../errors/TcpError.ts"
-import { guardErrors } from "./duplex.ts"
+import { guardErrors } from "./owner.ts"
 import type * as Target from "./target.ts"
 import { type Receiver, type Reception, Waiting } from "./waiting.ts"
 

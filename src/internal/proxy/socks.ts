@@ -4,8 +4,8 @@ import * as Redacted from "effect/Redacted"
 import { Duplex } from "node:stream"
 import { SocksClient } from "socks"
 import { type DialErrorReason, ProxyAuthentication, ProxyProtocol, ProxyRefused } from "../../errors/DialError.ts"
-import { guardErrors } from "../net/duplex.ts"
 import { answer } from "../net/handshake.ts"
+import { guardErrors } from "../net/owner.ts"
 import type { Credentials, Proxy } from "./settings.ts"
 
 /** RFC 1928, section 6, and the SOCKS4 protocol, in their words. */

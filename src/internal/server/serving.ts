@@ -1,7 +1,10 @@
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Duplex } from "node:stream"
 import { Closed, TcpError } from "../../errors/TcpError.ts"
@@ -20,13 +23,23 @@ export interface Source {
 
 /** What becomes of the connections. */
 export interface Service<R> {
-  /** Runs for each connection, in a fiber of its own, and closes it. Fails with nothing. */
-  readonly run: (duplex: Duplex) => Effect.Effect<void, never, R>
+  /** Runs for each connection, in a fiber and a scope of its own; closes it with the scope. */
+  readonly run: (duplex: Duplex) => Effect.Effect<void, unknown, R>
+  /** Is told when that has failed. */
+  readonly failed: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Is told of a connection that is about to be closed because there are too many. */
   readonly rejected: (duplex: Duplex) => void
   /** How long those that run may go on after an interruption. */
   readonly drainTimeout: Duration.Input
 }
+
+/** The scope of a connection, by which its fiber also finds what it serves: so all run the same effect. */
+interface ConnectionScope extends Scope.Closeable {
+  readonly duplex: Duplex
+}
+
+const scopeOf = (fiber: Fiber.Fiber<unknown, unknown>) =>
+  Context.getUnsafe(fiber.context, Scope.Scope) as ConnectionScope
 
 /**
  * Serves until it is interrupted or the listener closes, then stops listening, lets what runs finish for a while and
@@ -34,11 +47,14 @@ export interface Service<R> {
  *
  * Accepting is a callback, a counter and one fiber: this is what a server does most often.
  */
-export const serve = <R>(source: Source, service: Service<R>): Effect.Effect<never, TcpError, R> =>
-  Effect.contextWith((context: Context.Context<R>) => {
+export const serve = <R>(
+  source: Source,
+  service: Service<R>
+): Effect.Effect<never, TcpError, Exclude<R, Scope.Scope>> =>
+  Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
     // a connection is no part of the span of a server that runs for months
-    const fork = Effect.runForkWith(Context.omit(Tracer.ParentSpan)(context) as Context.Context<R>)
-    const fibers = new Set<Fiber.Fiber<void>>()
+    const base = Context.omit(Tracer.ParentSpan)(context)
+    const fibers = new Set<Fiber.Fiber<void, unknown>>()
     let whenEmpty = () => {}
 
     const take = (duplex: Duplex) => {
@@ -47,15 +63,20 @@ export const serve = <R>(source: Source, service: Service<R>): Effect.Effect<nev
         return void duplex.destroy()
       }
       source.served++
-      const fiber = fork(service.run(duplex))
-      if (fiber.pollUnsafe() !== undefined) return left()
-      fibers.add(fiber)
-      fiber.addObserver(() => {
-        fibers.delete(fiber)
-        left()
-      })
+      const scope: ConnectionScope = Object.assign(Scope.makeUnsafe(), { duplex })
+      const fiber = Effect.runForkWith(Context.add(base, Scope.Scope, scope) as Context.Context<R>)(each)
+      if (fiber.pollUnsafe() === undefined) fibers.add(fiber)
     }
-    const left = () => {
+
+    const finish = (exit: Exit.Exit<void, unknown>) =>
+      Effect.withFiber((fiber) => {
+        const close = Scope.close(scopeOf(fiber), exit)
+        const closed = Exit.isSuccess(exit) ? close : Effect.andThen(service.failed(exit.cause), close)
+        return Effect.andThen(closed, Effect.sync(() => left(fiber)))
+      })
+    const each = Effect.onExit(Effect.withFiber((fiber) => service.run(scopeOf(fiber).duplex)), finish)
+    const left = (fiber: Fiber.Fiber<any, unknown>) => {
+      fibers.delete(fiber)
       source.served--
       if (!source.reject) reception?.more()
       if (fibers.size === 0) whenEmpty()

@@ -13,8 +13,9 @@ import {
   Unreachable
 } from "../../errors/DialError.ts"
 import type { ChannelRefused, ConnectionLost } from "../../errors/SshError.ts"
-import { close, guardErrors } from "../net/duplex.ts"
+import { close } from "../net/duplex.ts"
 import * as Hop from "../net/hop.ts"
+import { guardErrors } from "../net/owner.ts"
 import * as Target from "../net/target.ts"
 import { open } from "./channel.ts"
 import { isOpen } from "./channelState.ts"

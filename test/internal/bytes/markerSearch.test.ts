@@ -1,19 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { MarkerSearch } from "../../../src/internal/bytes/markerSearch.ts"
+import { Marker, Search } from "../../../src/internal/bytes/markerSearch.ts"
 
 const letters = (max: number) =>
   Schema.Array(Schema.Literals(["a", "b"])).check(Schema.isMinLength(1), Schema.isMaxLength(max))
 
-describe("MarkerSearch", () => {
+describe("Marker", () => {
   it.prop(
     "finds what a search over all bytes at once finds, in any cutting, and looks at each byte once",
     { pieces: Schema.Array(letters(6)).check(Schema.isMaxLength(20)), marker: letters(5) },
     ({ marker, pieces }) => {
-      const search = new MarkerSearch(Buffer.from(marker.join("")), 1)
+      const sought = new Marker(Buffer.from(marker.join("")))
+      const search = new Search()
       let found = -1
       for (const piece of pieces) {
-        found = search.scan(Buffer.from(piece.join("")))
+        found = sought.scan(search, Buffer.from(piece.join("")))
         if (found !== -1) break
       }
       const whole = pieces.flat().join("").indexOf(marker.join(""))
@@ -28,17 +29,18 @@ describe("MarkerSearch", () => {
     ({ bytes, marker, size, unit }) => {
       const text = bytes.join("")
       const window = Math.abs(size) % (text.length + 1)
-      const search = new MarkerSearch(Buffer.from(marker.join("")), unit)
+      const sought = new Marker(Buffer.from(marker.join("")), unit)
+      const search = new Search()
       const starts = Array.from({ length: window }, (_, i) => i).filter((i) =>
         i % unit === 0 && i + marker.length <= window && text.startsWith(marker.join(""), i)
       )
       assert.strictEqual(
-        search.lastEnd(Buffer.from(text), window),
+        sought.lastEnd(Buffer.from(text), window),
         starts.length === 0 ? 0 : starts.at(-1)! + marker.length
       )
-      const first = search.scan(Buffer.from(text))
+      const first = sought.scan(search, Buffer.from(text))
       search.reset()
-      assert.strictEqual(search.scan(Buffer.from(text)), first)
+      assert.strictEqual(sought.scan(search, Buffer.from(text)), first)
     },
     { arbitrary: { runs: 2000 } }
   )
@@ -47,10 +49,11 @@ describe("MarkerSearch", () => {
     "in two-byte units finds only what is aligned",
     { pieces: Schema.Array(letters(6)).check(Schema.isMaxLength(20)) },
     ({ pieces }) => {
-      const search = new MarkerSearch(Buffer.from("ab"), 2)
+      const sought = new Marker(Buffer.from("ab"), 2)
+      const search = new Search()
       let found = -1
       for (const piece of pieces) {
-        found = search.scan(Buffer.from(piece.join("")))
+        found = sought.scan(search, Buffer.from(piece.join("")))
         if (found !== -1) break
       }
       const units: ReadonlyArray<string> = pieces.flat().join("").match(/../g) ?? []

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { MarkerSearch } from "../../../src/internal/bytes/markerSearch.ts"
+import { Marker, Search } from "../../../src/internal/bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "../../../src/internal/bytes/readBuffer.ts"
 
 const Step = Schema.Union([
@@ -83,12 +83,13 @@ describe("ReadBuffer", () => {
 
   it("takes a piece at a time out of very many, and looks for a marker in them as they come", () => {
     const buffer = new ReadBuffer()
-    const search = new MarkerSearch(Buffer.from([1]), 1)
+    const marker = new Marker(Buffer.from([1]))
+    const search = new Search()
     const piece = Buffer.alloc(1024)
     // in quadratic time each of these would take minutes
     for (let i = 0; i < 200_000; i++) {
       buffer.push(piece)
-      assert.strictEqual(buffer.find(search, Infinity), -1)
+      assert.strictEqual(buffer.find(marker, search, Infinity), -1)
     }
     for (let i = 0; i < 200_000; i++) buffer.skip(1024)
     assert.strictEqual(buffer.size, 0)
@@ -96,11 +97,12 @@ describe("ReadBuffer", () => {
 
   it("goes on with a search where it left off", () => {
     const buffer = new ReadBuffer()
-    const search = new MarkerSearch(Buffer.from("--"), 1)
+    const marker = new Marker(Buffer.from("--"))
+    const search = new Search()
     buffer.push(Buffer.from("abc-"))
-    assert.strictEqual(buffer.find(search, 100), -1)
+    assert.strictEqual(buffer.find(marker, search, 100), -1)
     assert.strictEqual(search.scanned, 4)
     buffer.push(Buffer.from("-d"))
-    assert.strictEqual(buffer.find(search, 100), 5)
+    assert.strictEqual(buffer.find(marker, search, 100), 5)
   })
 })
