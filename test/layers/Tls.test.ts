@@ -443,9 +443,9 @@ describe("Tls.layer", () => {
 
   live("leaves a refused connection to who refused it", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Effect.scoped(connect(`127.0.0.1:${yield* closedPort}`, {})))
+      const error = yield* Effect.flip(connect(`127.0.0.1:${yield* closedPort}`, {}))
       assert.deepStrictEqual(error._tag === "DialError" && [error.hop, error.reason._tag], ["direct", "Refused"])
-    }))
+    }).pipe(Effect.scoped))
 
   live("cannot be built with options that cannot be used", () =>
     Effect.gen(function*() {

@@ -7,9 +7,9 @@ import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Tls from "../../src/layers/Tls.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
+import { closedPort } from "../support/servers.ts"
 import { Danted } from "./support/danted.ts"
 import { echo, ourServer } from "./support/ourServer.ts"
-import { freePorts } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
 
@@ -147,8 +147,8 @@ layer(Layer.merge(Redis.layer, Danted.layer), { excludeTestServices: true, timeo
 
   it.effect("says that nothing listens at the target", () =>
     Effect.gen(function*() {
-      const [closed] = yield* freePorts(1)
-      const target = { host: "127.0.0.1", port: closed! }
+      const closed = yield* closedPort
+      const target = { host: "127.0.0.1", port: closed }
       const reason = yield* reasonOf(target, `socks5://127.0.0.1:${(yield* Danted).port}`)
       assert.deepInclude(reason, { _tag: "ProxyRefused", code: 5 })
     }))

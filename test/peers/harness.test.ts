@@ -4,10 +4,11 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import { closedPort, rawServer } from "../support/servers.ts"
 import { Danted } from "./support/danted.ts"
 import { Etcd } from "./support/etcd.ts"
 import { OpenSsh } from "./support/openssh.ts"
-import { freePorts, onFreePorts, PeerError, services, start } from "./support/peer.ts"
+import { onFreePorts, services, start } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { Squid } from "./support/squid.ts"
 
@@ -90,12 +91,21 @@ describe("harness", () => {
   it.live("shows what a server printed that ends instead of listening", () =>
     Effect.gen(function*() {
       const sh = { command: "sh", package: "dash" }
-      const [closed] = yield* freePorts(1)
+      const closed = yield* closedPort
       const error = yield* Effect.flip(
-        start(sh, { args: ["-c", "echo no such setting >&2; exit 3"], cwd: "/", ports: [closed!] })
+        start(sh, { args: ["-c", "echo no such setting >&2; exit 3"], cwd: "/", ports: [closed] })
       )
       assert.include(error.detail, "3")
       assert.include(error.output, "no such setting")
+    }).pipe(Effect.provide(services)))
+
+  it.live("does not take somebody else's server for the one that it starts", () =>
+    Effect.gen(function*() {
+      const { port, sockets } = yield* rawServer()
+      const sh = { command: "sh", package: "dash" }
+      const error = yield* Effect.flip(start(sh, { args: ["-c", "sleep 0.2; exit 3"], cwd: "/", ports: [port] }))
+      assert.include(error.detail, "ended at once (3)")
+      assert.strictEqual(sockets.size, 0)
     }).pipe(Effect.provide(services)))
 
   it.live("kills a server that does not stop when it is told to", () =>
@@ -109,14 +119,21 @@ describe("harness", () => {
         process.kill(pid, 0), /ESRCH/)
     }).pipe(Effect.provide(services)))
 
-  it.live("tries other ports when one was taken in between", () =>
+  it.live("tries other ports when one was taken in between, and stops a server that goes on without it", () =>
     Effect.gen(function*() {
-      let tries = 0
+      const { port: taken } = yield* rawServer()
+      const goesOn = start({ command: "sh", package: "dash" }, {
+        args: ["-c", "echo $$ bind: Address already in use; exec sleep 60"],
+        cwd: "/",
+        ports: [taken]
+      })
+      const outputs: Array<string> = []
       const port = yield* onFreePorts(1, ([port]) =>
-        ++tries === 1
-          ? Effect.fail(new PeerError({ peer: "x", detail: "ended", output: "bind: Address already in use" }))
-          : Effect.succeed(port))
-      assert.strictEqual(tries, 2)
-      assert.isAbove(port!, 0)
-    }))
+        outputs.length === 0
+          ? Effect.as(Effect.tapError(goesOn, ({ output }) => Effect.sync(() => outputs.push(output))), taken)
+          : Effect.succeed(port!))
+      assert.strictEqual(outputs.length, 1)
+      assert.notStrictEqual(port, taken)
+      assert.throws(() => process.kill(Number.parseInt(outputs[0]!, 10), 0), /ESRCH/)
+    }).pipe(Effect.provide(services)))
 })

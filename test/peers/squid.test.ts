@@ -6,8 +6,8 @@ import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Tls from "../../src/layers/Tls.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
+import { closedPort } from "../support/servers.ts"
 import { echo, ourServer } from "./support/ourServer.ts"
-import { freePorts } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
 import { Squid } from "./support/squid.ts"
@@ -149,15 +149,15 @@ layer(Layer.merge(Redis.layer, Squid.layer), { excludeTestServices: true, timeou
 
   it.effect("says that nothing listens at the target", () =>
     Effect.gen(function*() {
-      const [closed] = yield* freePorts(1)
-      const { reason } = yield* reasonOf(closed!, { port: (yield* Squid).openPort })
+      const closed = yield* closedPort
+      const { reason } = yield* reasonOf(closed, { port: (yield* Squid).openPort })
       assert.deepInclude(reason, { _tag: "ProxyRefused", code: 503 })
     }))
 
   it.effect("is itself not there when nothing listens at its own address", () =>
     Effect.gen(function*() {
-      const [closed] = yield* freePorts(1)
-      const { hop, reason } = yield* reasonOf((yield* Redis).port, { port: closed! })
+      const closed = yield* closedPort
+      const { hop, reason } = yield* reasonOf((yield* Redis).port, { port: closed })
       assert.strictEqual(reason._tag, "Refused")
       assert.strictEqual(hop, `http://127.0.0.1:${closed}`)
     }))

@@ -4,9 +4,10 @@ import * as Layer from "effect/Layer"
 import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
+import { closedPort } from "../support/servers.ts"
 import { OpenSsh, sshDynamic } from "./support/openssh.ts"
 import { echo, ourServer } from "./support/ourServer.ts"
-import { freePorts, services } from "./support/peer.ts"
+import { services } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
 
@@ -64,11 +65,11 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("ssh -D", (it
 
   it.effect("hangs up instead of an answer when nothing listens at the target", () =>
     Effect.gen(function*() {
-      const [closed] = yield* freePorts(1)
+      const closed = yield* closedPort
       const proxy = yield* sshDynamic
       for (const protocol of ["socks4a", "socks5"]) {
         const error = yield* Effect.flip(
-          connect({ host: "localhost", port: closed! }, `${protocol}://127.0.0.1:${proxy}`)
+          connect({ host: "localhost", port: closed }, `${protocol}://127.0.0.1:${proxy}`)
         )
         assert.strictEqual(error._tag === "DialError" ? error.reason._tag : error._tag, "ProxyProtocol")
         assert.include(error.message, "ended before the answer")

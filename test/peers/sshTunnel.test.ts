@@ -8,9 +8,9 @@ import * as Tls from "../../src/layers/Tls.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
 import * as TcpClient from "../../src/services/TcpClient.ts"
+import { closedPort } from "../support/servers.ts"
 import { Danted } from "./support/danted.ts"
 import { OpenSsh, sshSettings } from "./support/openssh.ts"
-import { freePorts } from "./support/peer.ts"
 import { Redis } from "./support/redis.ts"
 import { ask } from "./support/resp.ts"
 import { Squid } from "./support/squid.ts"
@@ -121,14 +121,14 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("SshTunnel th
 
   it.effect("says that nothing listens at the target", () =>
     Effect.gen(function*() {
-      const [closed] = yield* freePorts(1)
+      const closed = yield* closedPort
       const { folder, port, username } = yield* OpenSsh
       const refusal = (target: Dialer.DialTarget) =>
         Effect.map(Effect.flip(greets(target)).pipe(over(tunnel(Dialer.layer))), (error) => {
           assert.strictEqual(error._tag === "DialError" ? error.hop : "", `ssh ${username}@127.0.0.1:${port}`)
           return error._tag === "DialError" ? error.reason._tag : error._tag
         })
-      assert.strictEqual(yield* refusal({ host: "127.0.0.1", port: closed! }), "Refused")
+      assert.strictEqual(yield* refusal({ host: "127.0.0.1", port: closed }), "Refused")
       assert.strictEqual(yield* refusal({ path: `${folder}/no-such-socket` }), "TunnelRefused")
     }))
 })

@@ -57,9 +57,6 @@ export const receiveAll = (socket: Net.Socket) =>
     }).resume()
   })
 
-/** A port of loopback on which nobody listens. */
-export const closedPort = Effect.scoped(Effect.map(rawServer(), ({ port }) => port))
-
 const blackholeSource = `
 const { createServer } = require("node:net")
 const { parentPort, workerData } = require("node:worker_threads")
@@ -75,6 +72,15 @@ const connected = (port: number) =>
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )
+
+/**
+ * A port of loopback on which nobody listens, nor can as long as the scope lives: it is the near end of a connection. One
+ * that was only free a moment ago may be somebody else's by the time that it is dialled.
+ */
+export const closedPort = Effect.gen(function*() {
+  const { port } = yield* rawServer()
+  return (yield* connected(port)).localPort!
+})
 
 /**
  * A port of loopback that answers nobody: its server never accepts, and its backlog is full, so that the system drops

@@ -5,8 +5,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { rawServer } from "../../support/servers.ts"
 import { loginUser } from "./loginUser.ts"
-import { files, folder, freePorts, onFreePorts, services, start } from "./peer.ts"
+import { files, folder, onFreePorts, services, start } from "./peer.ts"
 
 const danted = { command: "/usr/sbin/danted", package: "dante-server" }
 
@@ -42,7 +43,8 @@ ${families.flatMap((from) => families.map((to) => `socks pass { from: ${from} to
 const make = Effect.gen(function*() {
   const directory = yield* folder("danted")
   const { password, username } = yield* loginUser
-  const [forbiddenPort] = yield* freePorts(1)
+  // held, or else it may become the port of another peer
+  const { port: forbiddenPort } = yield* rawServer()
   const serve = (name: string, config: (port: number) => string) =>
     onFreePorts(1, ([port]) =>
       Effect.gen(function*() {
@@ -52,16 +54,16 @@ const make = Effect.gen(function*() {
       }))
   return {
     host: "127.0.0.1",
-    port: yield* serve("none", (port) => config(port, "none", forbiddenPort!)),
-    authPort: yield* serve("username", (port) => config(port, "username", forbiddenPort!)),
+    port: yield* serve("none", (port) => config(port, "none", forbiddenPort)),
+    authPort: yield* serve("username", (port) => config(port, "username", forbiddenPort)),
     port6: yield* serve("six", config6),
-    forbiddenPort: forbiddenPort!,
+    forbiddenPort,
     username,
     password
   }
 })
 
-/** Three running danted. `forbiddenPort` is a target that the first two refuse. */
+/** Three running danted. `forbiddenPort` is a target that the first two refuse, where a server listens. */
 export class Danted extends Context.Service<Danted, Effect.Success<typeof make>>()("test/peers/Danted") {
   static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
 }

@@ -22,7 +22,7 @@ const make = Effect.gen(function*() {
           ["--trusted-ca-file", certs.ca]
         ),
         cwd: directory,
-        ports: [port!, tlsPort!]
+        ports: [port!, tlsPort!, peerPort!]
       })
       return { port: port!, tlsPort: tlsPort! }
     }))

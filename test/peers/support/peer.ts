@@ -11,9 +11,10 @@ import type * as PlatformError from "effect/PlatformError"
 import * as ChildProcess from "effect/process/ChildProcess"
 import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
+import { scopedUnlessFailed } from "../../../src/internal/net/duplex.ts"
 
 /** A peer could not be prepared or started; `output` is the end of what it printed. */
 export class PeerError extends Data.TaggedError("PeerError")<{
@@ -78,13 +79,27 @@ export const run = (program: Program, args: ReadonlyArray<string>, options: Chil
       : yield* new PeerError({ peer: program.command, detail: `${args[0] ?? ""} ended with exit code ${code}`, output })
   })).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(cannotRun(program)(error))))
 
-const connects = (port: number): Effect.Effect<void, Error> =>
-  Effect.callback((resume) => {
-    const socket = Net.connect(port, "127.0.0.1")
-    socket.once("connect", () => resume(Effect.sync(() => socket.destroy())))
-    socket.once("error", (error) => resume(Effect.fail(error)))
-    return Effect.sync(() => socket.destroy())
-  })
+const portTaken = /address already in use|EADDRINUSE|cannot bind/i
+
+/**
+ * Whether this process listens at all of the ports. A connection would not tell: somebody else may have been faster and
+ * take it, while the server is still about to end, or goes on with its other ports.
+ */
+const listens = Effect.fnUntraced(function*(pid: number, ports: ReadonlyArray<number>) {
+  const fs = yield* FileSystem.FileSystem
+  const read = (path: string) => Effect.orElseSucceed(fs.readFileString(path), () => "")
+  const descriptors = yield* Effect.orElseSucceed(fs.readDirectory(`/proc/${pid}/fd`), () => [])
+  const open = yield* Effect.forEach(
+    descriptors,
+    (name) => Effect.orElseSucceed(fs.readLink(`/proc/${pid}/fd/${name}`), () => "")
+  )
+  const tables = yield* Effect.forEach(["tcp", "tcp6"], (name) => read(`/proc/${pid}/net/${name}`))
+  // of a line of these tables, the first columns are: number, local address, remote address, state (0A: listening)
+  const own = tables.join("").split("\n").map((line) => line.trim().split(/\s+/)).filter((columns) =>
+    columns[3] === "0A" && open.includes(`socket:[${columns[9]}]`)
+  ).map((columns) => Number.parseInt(columns[1]!.split(":")[1]!, 16))
+  return ports.every((port) => own.includes(port))
+})
 
 const listening = Effect.acquireRelease(
   Effect.callback<Net.Server>((resume) => {
@@ -95,7 +110,7 @@ const listening = Effect.acquireRelease(
 )
 
 /** Ports of 127.0.0.1 that were free a moment ago. */
-export const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =>
+const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =>
   Effect.replicateEffect(listening, count).pipe(
     Effect.map((servers) =>
       servers.map((server) => {
@@ -110,7 +125,7 @@ export const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =
 export interface ServerOptions {
   readonly args: ReadonlyArray<string>
   readonly cwd: string
-  /** It is ready when all of these take a TCP connection. */
+  /** It is ready when it listens at all of these. */
   readonly ports: ReadonlyArray<number>
   /** Run before the server is told to stop. */
   readonly beforeStop?: ((handle: ChildProcessHandle) => Effect.Effect<void>) | undefined
@@ -143,12 +158,14 @@ export const start = Effect.fnUntraced(function*(program: Program, options: Serv
     Effect.forkScoped
   )
 
-  const ready = Effect.forEach(
-    options.ports,
-    (port) =>
-      Effect.retry(connects(port), Schedule.spaced("10 millis").pipe(Schedule.upTo({ duration: "20 seconds" }))),
-    { discard: true }
-  ).pipe(Effect.mapError(() => fail("it takes no connection after 20 seconds", output)))
+  const ready = Effect.gen(function*() {
+    while (!(yield* listens(handle.pid, options.ports))) {
+      if (portTaken.test(output)) return yield* fail("somebody else has its port", output)
+      yield* Effect.sleep("10 millis")
+    }
+  }).pipe(
+    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => fail("it does not listen after 20 seconds", output) })
+  )
   const died = Effect.gen(function*() {
     const exit = yield* Effect.result(handle.exitCode)
     // what it said last may still be in the pipe, which a process of its own may hold open
@@ -165,8 +182,9 @@ export const start = Effect.fnUntraced(function*(program: Program, options: Serv
 export const onFreePorts = <A, R>(
   count: number,
   make: (ports: ReadonlyArray<number>) => Effect.Effect<A, PeerError, R>
-): Effect.Effect<A, PeerError, R> =>
-  Effect.retry(Effect.flatMap(freePorts(count), make), {
+): Effect.Effect<A, PeerError, Exclude<R, Scope.Scope> | Scope.Scope> =>
+  // one that goes on without its port is stopped before the next try
+  Effect.retry(scopedUnlessFailed(Effect.flatMap(freePorts(count), make)), {
     times: 3,
-    while: (error) => /address already in use|EADDRINUSE|cannot bind/i.test(error.output)
+    while: (error) => portTaken.test(error.output)
   })

@@ -6,8 +6,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import { rawServer } from "../../support/servers.ts"
 import { certificates } from "./certificates.ts"
-import { files, folder, freePorts, onFreePorts, run, services, start } from "./peer.ts"
+import { files, folder, onFreePorts, run, services, start } from "./peer.ts"
 
 const squid = { command: "/usr/sbin/squid", package: "squid-openssl" }
 
@@ -67,7 +68,8 @@ const make = Effect.gen(function*() {
   // it writes its files as the user to whom it drops its privileges
   yield* Effect.orDie(fs.makeDirectory(`${directory}/run`))
   yield* run({ command: "chown", package: "coreutils" }, ["proxy:", `${directory}/run`])
-  const [forbiddenPort] = yield* freePorts(1)
+  // held, or else it may become the port of another peer
+  const { port: forbiddenPort } = yield* rawServer()
   const ports = yield* onFreePorts(4, ([port, openPort, tlsPort, mtlsPort]) =>
     Effect.gen(function*() {
       const ports: Ports = {
@@ -75,7 +77,7 @@ const make = Effect.gen(function*() {
         openPort: openPort!,
         tlsPort: tlsPort!,
         mtlsPort: mtlsPort!,
-        forbiddenPort: forbiddenPort!
+        forbiddenPort
       }
       yield* files(directory, { "squid.conf": config(ports, directory, certs) })
       yield* start(squid, {
@@ -88,7 +90,10 @@ const make = Effect.gen(function*() {
   return { host: "127.0.0.1", ...ports, username, password, certificates: certs }
 })
 
-/** A running squid. `forbiddenPort` is a target it refuses; it knows localhost and, with an IPv6 address only, six.test. */
+/**
+ * A running squid. `forbiddenPort` is a target it refuses, where a server listens; it knows localhost and, with an IPv6
+ * address only, six.test.
+ */
 export class Squid extends Context.Service<Squid, Effect.Success<typeof make>>()("test/peers/Squid") {
   static readonly layer = Layer.effect(this, make).pipe(Layer.provide(services))
 }
