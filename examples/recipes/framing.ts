@@ -1,4 +1,4 @@
-import { Schema, Stream } from "effect"
+import { Schema, type Stream } from "effect"
 import { type Connection, Framing } from "hawser"
 
 const Event = Framing.ndjson(Schema.Struct({ at: Schema.Finite, name: Schema.String }), { maxSize: 64 * 1024 })

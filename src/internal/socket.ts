@@ -82,7 +82,7 @@ export const make = (open: Effect.Effect<SocketPeer, Socket.SocketError, Scope.S
     return {
       pull: Effect.suspend(() => peer.readBatch).pipe(
         Effect.mapError(readError),
-        Effect.flatMap((pieces) => Arr.isReadonlyArrayNonEmpty(pieces) ? Effect.succeed(pieces) : Effect.never)
+        Effect.filterOrElse(Arr.isReadonlyArrayNonEmpty, () => Effect.never)
       ),
       upgrade: (options: Socket.TlsUpgradeOptions = {}) =>
         Scope.provide(peer.upgradeTls(tlsOptions(options)), scope).pipe(

@@ -46,7 +46,7 @@ import * as Fiber from "effect/Fiber"
 import type { SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { ReadTimeout, TcpError, Unknown, UnknownConnection } from "../errors/TcpError.ts"
 import { refuseSize } from "../internal/bytes/framing.ts"
@@ -225,7 +225,7 @@ const make = Effect.fnUntraced(function*<A, O>(
   const afterEnd = (slot: Slot<A>, error: TcpError): Effect.Effect<unknown> => {
     const { reason } = error
     if (reason._tag === "EndOfStream" && reason.received === 0) {
-      const answered = Effect.raceFirst(Deferred.await(slot.writeClosed), Effect.sleep(answerTimeout))
+      const answered = Effect.timeoutOption(Deferred.await(slot.writeClosed), answerTimeout)
       return Effect.andThen(answered, release(slot))
     }
     if (reason._tag === "Closed") return Effect.andThen(slot.connection.closed, release(slot))

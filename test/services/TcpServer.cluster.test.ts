@@ -39,7 +39,7 @@ const cluster = Effect.fnUntraced(function*(options: TcpServer.ClusterOptions) {
         return ended(child)
       })
   )
-  const lines = Readline.createInterface({ input: child.stdout! })
+  const lines = Readline.createInterface({ input: child.stdout })
   const address = Effect.callback<string>((resume) => {
     lines.once("line", (line: string) => resume(Effect.succeed(line)))
   })

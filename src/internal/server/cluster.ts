@@ -61,8 +61,8 @@ export const drainRequests: Effect.Effect<Effect.Effect<void>, never, Scope.Scop
     Effect.sync(() => process.on("message", listener)),
     () => Effect.sync(() => process.off("message", listener))
   )
-  return Deferred.await(requested)
-})
+  return requested
+}).pipe(Effect.map((requested) => Deferred.await(requested)))
 
 /** Tells the primary why this worker cannot serve. */
 export const reportFailure = (error: unknown): Effect.Effect<void> =>

@@ -11,6 +11,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as ChildProcess from "effect/process/ChildProcess"
 import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
@@ -89,16 +90,18 @@ const listens = Effect.fnUntraced(function*(pid: number, ports: ReadonlyArray<nu
   const fs = yield* FileSystem.FileSystem
   const read = (path: string) => Effect.orElseSucceed(fs.readFileString(path), () => "")
   const descriptors = yield* Effect.orElseSucceed(fs.readDirectory(`/proc/${pid}/fd`), () => [])
-  const open = yield* Effect.forEach(
+  const links = yield* Effect.forEach(
     descriptors,
     (name) => Effect.orElseSucceed(fs.readLink(`/proc/${pid}/fd/${name}`), () => "")
   )
   const tables = yield* Effect.forEach(["tcp", "tcp6"], (name) => read(`/proc/${pid}/net/${name}`))
-  // of a line of these tables, the first columns are: number, local address, remote address, state (0A: listening)
-  const own = tables.join("").split("\n").map((line) => line.trim().split(/\s+/)).filter((columns) =>
-    columns[3] === "0A" && open.includes(`socket:[${columns[9]}]`)
-  ).map((columns) => Number.parseInt(columns[1]!.split(":")[1]!, 16))
-  return ports.every((port) => own.includes(port))
+  const open = new Set(links)
+  const own = new Set<number>()
+  for (const line of tables.join("").split("\n")) {
+    const [, local, , state, , , , , , inode] = line.trim().split(/\s+/)
+    if (state === "0A" && open.has(`socket:[${inode}]`)) own.add(Number.parseInt(local!.split(":")[1]!, 16))
+  }
+  return ports.every((port) => own.has(port))
 })
 
 const listening = Effect.acquireRelease(
@@ -159,11 +162,10 @@ export const start = Effect.fnUntraced(function*(program: Program, options: Serv
   )
 
   const ready = Effect.gen(function*() {
-    while (!(yield* listens(handle.pid, options.ports))) {
-      if (portTaken.test(output)) return yield* fail("somebody else has its port", output)
-      yield* Effect.sleep("10 millis")
-    }
+    if (portTaken.test(output)) return yield* fail("somebody else has its port", output)
+    return yield* listens(handle.pid, options.ports)
   }).pipe(
+    Effect.repeat({ until: (is) => is, schedule: Schedule.spaced("10 millis") }),
     Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => fail("it does not listen after 20 seconds", output) })
   )
   const died = Effect.gen(function*() {
