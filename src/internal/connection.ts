@@ -19,6 +19,7 @@ import {
 import { type Decoder, MarkerReader, refuseSize, type Step } from "./bytes/framing.ts"
 import { type Marker, Search } from "./bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
+import { WriteBatch } from "./bytes/writeBatch.ts"
 import { copyOf, type DirectReads, directReads } from "./net/directReads.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
 import { disown, own, ownData, type Owner } from "./net/owner.ts"
@@ -83,6 +84,7 @@ export class ConnectionCore implements Owner {
   private need = 0
   private notify: ((exit: Exit.Exit<void>) => void) | undefined
   private consumer: ((bytes: Uint8Array) => void) | undefined
+  private batch: WriteBatch | undefined
   private drains: Set<() => void> | undefined
   private closers: Set<(reason: CloseReason) => void> | undefined
 
@@ -410,6 +412,7 @@ export class ConnectionCore implements Owner {
     if (this.local) return undefined
     if (this.flowing === "not yet") this.attach()
     const { duplex } = this
+    this.flush()
     duplex.pause()
     disown(duplex)
     if (this.direct !== undefined) this.direct.sink = undefined
@@ -450,13 +453,32 @@ export class ConnectionCore implements Owner {
     })
   }
 
+  /** Keeps small writes until `flush`. Only for as long as nothing is waited for. */
+  hold(): void {
+    this.batch ??= new WriteBatch()
+  }
+
+  /** Writes what was kept. */
+  flush(): void {
+    const bytes = this.batch?.take()
+    this.batch = undefined
+    if (bytes !== undefined && this.duplex.writable) this.duplex.write(bytes)
+  }
+
+  private put(piece: Uint8Array): void {
+    this.bytesWritten += piece.length
+    if (this.batch !== undefined && !this.batch.accepts(piece)) this.flush()
+    if (this.batch !== undefined) this.batch.add(piece)
+    else this.duplex.write(piece)
+  }
+
   /** Writes; done when the stream has taken it and has room for more. */
   write(piece: Uint8Array): Effect.Effect<void, TcpError> {
     return Effect.suspend(() => {
       const reason = this.unwritable()
       if (reason !== undefined) return failure(reason)
-      this.bytesWritten += piece.length
-      return this.duplex.write(piece) || !this.duplex.writableNeedDrain ? Exit.void : this.drained
+      this.put(piece)
+      return this.duplex.writableNeedDrain ? this.drained : Exit.void
     })
   }
 
@@ -467,13 +489,9 @@ export class ConnectionCore implements Owner {
       if (reason !== undefined) return failure(reason)
       const { duplex } = this
       duplex.cork()
-      let room = true
-      for (const piece of pieces) {
-        this.bytesWritten += piece.length
-        room = duplex.write(piece)
-      }
+      for (const piece of pieces) this.put(piece)
       duplex.uncork()
-      return room || !duplex.writableNeedDrain ? Exit.void : this.drained
+      return duplex.writableNeedDrain ? this.drained : Exit.void
     })
   }
 
@@ -489,6 +507,7 @@ export class ConnectionCore implements Owner {
     if (!duplex.writableEnded) {
       const reason = this.unwritable()
       if (reason !== undefined) return failure(reason)
+      this.flush()
       duplex.end()
     }
     return Effect.callback<void, TcpError>((resume) => {
@@ -533,6 +552,7 @@ export class ConnectionCore implements Owner {
     return Effect.suspend(() => {
       if (this.detached) return Effect.void
       this.local ||= !this.duplex.destroyed
+      this.flush()
       const closing = ConnectionDuplex.closeUnsafe(this.duplex, exit)
       const done = () => {
         this.wake()

@@ -66,7 +66,8 @@ class FramePump<A, E, R> {
       this.end = Exit.fail(new TcpError({ reason: taken.failure }))
       return false
     }
-    if (core.buffer.size > 0 && core.duplex.writableCorked === 0) core.duplex.cork()
+    // the answers to frames that came together leave together
+    if (core.buffer.size > 0) core.hold()
     this.frame = taken.success
     return true
   }
@@ -97,7 +98,7 @@ class FramePump<A, E, R> {
 
   private awaitHandler(running: Fiber.Fiber<void, E>): void {
     this.running = running
-    this.send()
+    this.core.flush()
     this.core.relieve()
     running.addObserver((exit) => {
       this.running = undefined
@@ -113,21 +114,15 @@ class FramePump<A, E, R> {
     const failed = waited ? this.core.begin(this.owner) : undefined
     if (failed !== undefined) return this.settle(failed)
     if (waited) return this.pump()
-    this.send()
+    this.core.flush()
     this.core.waitFor(this.owner, 0, this.pump)
     this.core.relieve()
-  }
-
-  /** The answers to frames that came together leave together. */
-  private send(): void {
-    const { duplex } = this.core
-    if (duplex.writableCorked > 0) duplex.uncork()
   }
 
   private settle(exit: Exit.Exit<void, TcpError | E>): void {
     this.over = true
     // first of all: who waits for this goes on inside `resume`
-    this.send()
+    this.core.flush()
     this.resume(exit)
   }
 
@@ -135,7 +130,7 @@ class FramePump<A, E, R> {
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.over = true
-      this.send()
+      this.core.flush()
       this.core.stopWaiting(this.owner)
       return this.running === undefined ? Effect.void : Fiber.interrupt(this.running)
     })

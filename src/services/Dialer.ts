@@ -20,6 +20,10 @@
  * function, each call a new layer: keep it so when you write your own (`layerThrough` does), or two paths in one program
  * silently become one and bypass a proxy.
  *
+ * What `Layer.provide` and `Layer.merge` make of such layers is one value again. A piece of a path that is kept for several
+ * paths, `Tls.layer().pipe(Layer.provide(Proxy.layer(url)))`, is built over the first of them only, and the others get that
+ * one. Keep it as a function, or as `Layer.fresh(...)` of the whole.
+ *
  * **Example** (Dialling through a SOCKS proxy, with TLS inside)
  *
  * ```ts

@@ -198,7 +198,8 @@ describe("Connection.runFrames and what it writes", () => {
         connection,
         (line) => Effect.andThen(note(line), connection.write(line.repeat(20)))
       )
-      peer.arrive("a\nb\nc\n")
+      peer.arrive("a\n")
+      peer.arrive("b\nc\n")
       yield* turn
       assert.deepStrictEqual(seen, ["a"])
       peer.unstall()

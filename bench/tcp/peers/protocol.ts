@@ -1,16 +1,21 @@
 /** What clients and servers of the small-message benchmarks say to each other: 64 bytes that end with a line feed. */
 
-const size = 64
+export const size = 64
 
 const message = (text: string) => Buffer.from(`${text.padEnd(size - 1, ".")}\n`)
 
 const getZero = message("0 get")
 const getOne = message("1 get")
-const gotZero = message("2 got zero")
-const gotOne = message("3 got one")
+const gotZero = message("2 get")
+const gotOne = message("3 get")
 
 /** The answer to a request, of which the first byte is enough. */
 export const answerTo = (request: Uint8Array): Buffer => (request[0] ?? 0) % 2 === 0 ? gotZero : gotOne
+
+/** Makes the answer of a request that begins at a byte of a chunk. */
+export const answerInPlace = (chunk: Buffer, at: number): void => {
+  chunk[at]! += 2
+}
 
 /** Requests that take turns. */
 export const requestAt = (index: number): Buffer => index % 2 === 0 ? getZero : getOne
