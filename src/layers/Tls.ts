@@ -58,8 +58,8 @@
  *   `openssl x509 -pubkey -noout -in cert.pem | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64`
  *   prints one, and `TlsInfo.peer.pin` is one.
  * - A server that goes on in TLS (STARTTLS) gives its go-ahead as the `reply` of `upgradeTls`. When it writes that itself
- *   and then calls `upgradeTls`, the client's handshake may come first: it is then refused as `PlaintextBuffered`, bytes that
- *   came before the TLS. That it works most of the time makes it no better.
+ *   before, the client's handshake may be there before `upgradeTls` looks for bytes that were not read, and is refused as
+ *   `PlaintextBuffered`.
  * - Node does not tell an end with TLS's own goodbye (close_notify) from one without: where a peer that is cut off matters,
  *   let the protocol inside say how much is to come.
  *

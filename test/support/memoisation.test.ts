@@ -17,6 +17,11 @@ const dialsWhenBuilt = (): Wrapper =>
     })
   )
 
+const plain = () => layerThrough(Effect.succeed({ name: "plain", via: Effect.succeed, handshake: Effect.succeed }))
+
+/** Each of the two is new for each path, but what is made of them is one value. */
+const stack = (): Wrapper => plain().pipe(Layer.provide(plain()))
+
 const connect: Answer = () => Effect.sync(() => new PassThrough())
 
 describe("the memoisation check", () => {
@@ -25,12 +30,13 @@ describe("the memoisation check", () => {
       Effect.map(run(shared()), (asked) => assert.notDeepEqual([...asked].toSorted(), expected)))
     it.live(`finds a shared wrapper that dials when it is built, ${name}`, () =>
       Effect.map(run(dialsWhenBuilt(), connect), (asked) => assert.notDeepEqual([...asked].toSorted(), expected)))
+    it.live(`finds a shared stack of wrappers ${name}`, () =>
+      Effect.map(run(stack()), (asked) => assert.notDeepEqual([...asked].toSorted(), expected)))
   }
 })
 
-keepsPathsApart(
-  "a wrapper made with layerThrough",
-  () => layerThrough(Effect.succeed({ name: "plain", via: Effect.succeed, handshake: Effect.succeed }))
-)
+keepsPathsApart("a wrapper made with layerThrough", plain)
+
+keepsPathsApart("a stack of wrappers, made fresh,", () => Layer.fresh(stack()))
 
 keepsPathsApart("a wrapper that dials when it is built, made fresh,", () => Layer.fresh(dialsWhenBuilt()), connect)
