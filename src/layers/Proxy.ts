@@ -17,7 +17,8 @@
  * - The `tls` of an `https` proxy is for the way to the proxy itself, with `cert` and `key` where it wants a client
  *   certificate. Files are read at the first dial; later ones take up the TLS session again.
  * - Names are resolved by the proxy, with every protocol: `socks5` means `socks5h`, and `socks4` with a name speaks SOCKS4a.
- *   `resolve: "local"` has them resolved here. Names that are not ASCII are sent in punycode.
+ *   `resolve: "local"` has them resolved here, by the operating system, and `Proxy.layerDns` by Effect's `Dns`. Names that
+ *   are not ASCII are sent in punycode.
  * - Bytes that the peer sends together with the proxy's answer are there for the first read. Except for `https`, the
  *   stream is the very one that was dialled below, and costs nothing more than without a proxy.
  * - The time for the whole path, proxy included, is the dial's `connectTimeout`. An answer has at most 64 KiB.
@@ -34,7 +35,9 @@
  *
  * **Gotchas**
  *
- * Only `https` hides the credentials, and the name of the target, from those who watch the way to the proxy.
+ * - Only `https` hides the credentials, and the name of the target, from those who watch the way to the proxy.
+ * - The Dialer below resolves the name of the proxy, never that of the target: `Dialer.layerDns` below has no say in
+ *   `resolve: "local"`.
  *
  * **Example** (Going through an office proxy that is behind a SOCKS proxy)
  *
@@ -56,7 +59,9 @@
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Dns from "effect/net/Dns"
 import * as Host from "effect/net/Host"
+import { fromDns } from "../internal/net/resolve.ts"
 import { environment, type Scheme } from "../internal/proxy/environment.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
 import { type Route, routed } from "../internal/proxy/routes.ts"
@@ -98,7 +103,36 @@ export const layer = (proxy: ProxyInput): Layer.Layer<Dialer.Dialer, never, Dial
  */
 export const layerConfig = (
   proxy: Config.Config<ProxyInput>
-): Layer.Layer<Dialer.Dialer, Config.ConfigError, Dialer.Dialer> => Dialer.layerThrough(Effect.map(proxy, proxyHop))
+): Layer.Layer<Dialer.Dialer, Config.ConfigError, Dialer.Dialer> =>
+  Dialer.layerThrough(Effect.map(proxy, (proxy) => proxyHop(proxy)))
+
+/**
+ * The same, but names are resolved by Effect's `Dns`, as `Dialer.layerDns` does, and the proxy is asked for addresses only.
+ *
+ * **Details**
+ *
+ * The proxy is asked for the first address: of a name that has both it is the IPv6 one, over SOCKS4 always an IPv4 one.
+ * Where the proxy has no IPv6, let the `Dns` answer with IPv4 addresses only. A name that has no address fails with
+ * `NameNotFound`. The name of the proxy itself is resolved by the Dialer below.
+ *
+ * **Example** (A proxy that is to know no names, for names that only this program knows)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Dns } from "effect/net"
+ * import { Dialer, Proxy } from "hawser"
+ *
+ * const Network = Proxy.layerDns("socks5://127.0.0.1:1080").pipe(
+ *   Layer.provide(Dialer.layer),
+ *   Layer.provide(Dns.layerStatic({ hosts: { "db.internal": ["10.0.0.5"] } }))
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerDns = (proxy: ProxyInput): Layer.Layer<Dialer.Dialer, never, Dialer.Dialer | Dns.Dns> =>
+  Dialer.layerThrough(Dns.Dns.useSync((dns) => proxyHop(proxy, fromDns(dns))))
 
 export type {
   /**

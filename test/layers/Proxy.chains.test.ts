@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Dns from "effect/net/Dns"
+import * as NetAddress from "effect/net/NetAddress"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { httpProxy } from "../../examples/peers/httpProxy.ts"
@@ -12,10 +15,16 @@ import * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
 import { leavesNothing } from "../support/leaks.ts"
+import { keepsPathsApart } from "../support/memoisation.ts"
 import { inTls } from "../support/secureProxy.ts"
 import { turns } from "../support/streams.ts"
 
 const resolve = () => "127.0.0.1"
+
+const loopback = {
+  IPv4: Result.getOrThrow(NetAddress.ipFromString("127.0.0.1")),
+  IPv6: Result.getOrThrow(NetAddress.ipFromString("::1"))
+}
 
 /** 255 bytes, which is the most that RFC 1929 has room for. */
 const longest = "ю".repeat(127) + "a"
@@ -239,4 +248,60 @@ describe("Proxy", () => {
         assert.strictEqual(seen.length, before)
       }
     })))
+})
+
+describe("Proxy.layerDns", () => {
+  const hosts = { "db.internal": ["127.0.0.1", "::1"], "six.internal": ["::1"] }
+
+  it.live("resolves names with the Dns that it is given, and asks the proxy for addresses only", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { kinds } = yield* proxies
+      const port = yield* echo
+      for (const [kind, { seen, settings }] of Object.entries(kinds)) {
+        const network = Proxy.layerDns({ ...settings, resolve: "proxy" }).pipe(
+          Layer.provide([Dialer.layer, Dns.layerStatic({ hosts })]),
+          Layer.orDie
+        )
+        const failed = (target: string) =>
+          Effect.flip(Effect.scoped(dial(target))).pipe(
+            Effect.provide(network),
+            Effect.map(({ reason }) => reason._tag)
+          )
+        assert.strictEqual(yield* Effect.provide(talk(`db.internal:${port}`), network), "hello world")
+        assert.match(seen.at(-1) ?? "", kind.startsWith("socks4") ? /^127\.0\.0\.1:/ : /^(\[::1\]|(0:){7}1):/, kind)
+        assert.strictEqual(yield* Effect.provide(talk(`127.0.0.1:${port}`), network), "hello world")
+        const before = seen.length
+        assert.strictEqual(yield* failed(`localhost:${port}`), "NameNotFound", kind)
+        if (kind.startsWith("socks4")) assert.strictEqual(yield* failed(`six.internal:${port}`), "NameNotFound", kind)
+        assert.strictEqual(seen.length, before)
+      }
+    })))
+
+  it.live("is content with the addresses of one family", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { kinds } = yield* proxies
+      const port = yield* echo
+      const broken = new Dns.DnsError({ reason: "Timeout", method: "lookup", hostname: "db.internal" })
+      const { settings } = kinds["socks5"]!
+      for (const working of ["IPv4", "IPv6"] as const) {
+        const dns = Dns.make({
+          lookup: (_host, family) => family === working ? Effect.succeed([loopback[working]]) : Effect.fail(broken)
+        })
+        const network = Proxy.layerDns(settings).pipe(Layer.provide([Dialer.layer, Layer.succeed(Dns.Dns, dns)]))
+        assert.strictEqual(yield* Effect.provide(talk(`db.internal:${port}`), network), "hello world")
+      }
+      const silent = Layer.succeed(Dns.Dns, Dns.make({ lookup: () => Effect.fail(broken) }))
+      const network = Proxy.layerDns(settings).pipe(Layer.provide([Dialer.layer, silent]))
+      const { reason } = yield* Effect.flip(Effect.scoped(dial(`db.internal:${port}`))).pipe(Effect.provide(network))
+      assert.deepInclude(reason, { _tag: "NameNotFound", code: "Timeout" })
+    })))
+})
+
+keepsPathsApart("Proxy.layerDns", () => {
+  const layer = Proxy.layerDns("socks5://127.0.0.1:1080")
+  const dns = Dns.make({ lookup: () => Effect.succeed([]) })
+  // unlike `Layer.provide`, this is not itself shared
+  return Layer.fromBuild((memoMap, scope) =>
+    Effect.provideService(Layer.buildWithMemoMap(layer, memoMap, scope), Dns.Dns, dns)
+  )
 })

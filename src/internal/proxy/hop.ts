@@ -3,7 +3,7 @@ import * as Host from "effect/net/Host"
 import * as Result from "effect/Result"
 import type { NameNotFound } from "../../errors/DialError.ts"
 import type { Hop } from "../net/hop.ts"
-import { system } from "../net/resolve.ts"
+import { mostHopeful, type Resolver, system } from "../net/resolve.ts"
 import type * as Target from "../net/target.ts"
 import { leadsBeyond } from "../tls/handshake.ts"
 import * as HttpConnect from "./httpConnect.ts"
@@ -12,19 +12,23 @@ import * as Settings from "./settings.ts"
 import * as SocksHandshake from "./socks.ts"
 
 /** What the proxy is asked for: the target, or its first address where the proxy is not to resolve the name. */
-const addressed = (proxy: Settings.Proxy, target: Target.Target): Effect.Effect<Target.Target, NameNotFound> => {
-  if (proxy.resolve === "proxy" || !Host.isHostPort(target) || !Host.isDomainName(target.host)) {
-    return Effect.succeed(target)
-  }
-  const lookups = system(target.host, target.port, proxy.kind === "socks4" ? "IPv4" : undefined)
-  return Effect.map(Effect.all(lookups), (found) => {
-    const [first] = found.flat()
-    return first === undefined ? target : Host.hostPortFromInputUnsafe(first)
-  })
-}
+const addressed = Effect.fnUntraced(function*(
+  proxy: Settings.Proxy,
+  resolver: Resolver | undefined,
+  target: Target.Target
+): Effect.fn.Return<Target.Target, NameNotFound> {
+  if (resolver === undefined || !Host.isHostPort(target) || !Host.isDomainName(target.host)) return target
+  const lookups = resolver(target.host, target.port, proxy.kind === "socks4" ? "IPv4" : undefined)
+  const [answers, unanswered] = yield* Effect.partition(lookups, (lookup) => lookup, { concurrency: "unbounded" })
+  const first = answers.flat()[0]
+  return first === undefined ? yield* mostHopeful(unanswered)! : Host.hostPortFromInputUnsafe(first)
+})
 
-/** A proxy as a step of a path. Settings that cannot be used fail each dial with `InvalidTarget`. */
-export const proxyHop = (input: Settings.ProxyInput): Hop => {
+/**
+ * A proxy as a step of a path. Settings that cannot be used fail each dial with `InvalidTarget`. With a `resolver` names
+ * are resolved by it, whatever the settings say.
+ */
+export const proxyHop = (input: Settings.ProxyInput, resolver?: Resolver): Hop => {
   const resolved = Settings.resolve(input)
   if (Result.isFailure(resolved)) {
     const refuse = () => Effect.fail(resolved.failure)
@@ -32,12 +36,13 @@ export const proxyHop = (input: Settings.ProxyInput): Hop => {
   }
   const proxy = resolved.success
   const inside = secured(proxy)
+  const names = resolver ?? (proxy.resolve === "local" ? system : undefined)
   const connect = proxy.kind === "http" ? HttpConnect.connect : SocksHandshake.connect
   return {
     name: `${proxy.protocol}://${Host.formatHostPort(proxy.address)}`,
     via: (target) => Effect.as(Effect.fromResult(Settings.checkTarget(proxy, target)), proxy.address),
     handshake: Effect.fnUntraced(function*(duplex, target) {
-      const wanted = yield* Effect.fromResult(Settings.checkTarget(proxy, yield* addressed(proxy, target)))
+      const wanted = yield* Effect.fromResult(Settings.checkTarget(proxy, yield* addressed(proxy, names, target)))
       return leadsBeyond(yield* inside(duplex, (duplex) => connect(duplex, proxy, wanted)))
     })
   }

@@ -31,8 +31,8 @@ export interface ProxySettings {
   readonly password?: Redacted.Redacted | undefined
   /**
    * Who resolves the target's name: the proxy, or this machine's operating system, after which the proxy is asked for the
-   * first address. `"local"` is for SOCKS4 proxies that know no names, and for names that only this machine knows. Default
-   * `"proxy"`.
+   * first address. `"local"` is for SOCKS4 proxies that know no names, and for names that only this machine knows.
+   * `Proxy.layerDns` has another resolver. Default `"proxy"`.
    */
   readonly resolve?: "proxy" | "local" | undefined
   /** `https`: how the proxy itself is verified. Default: the certificate authorities that Node ships. */
