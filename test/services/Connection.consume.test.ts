@@ -2,19 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Connection from "../../src/services/Connection.ts"
 import * as Framing from "../../src/services/Framing.ts"
-import { breakWith, connectedPair, pattern } from "../support/connections.ts"
+import { breakWith, connectedPair, pattern, scriptedConnection } from "../support/connections.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
-import { ScriptedDuplex, turn } from "../support/scripted.ts"
+import { turn } from "../support/scripted.ts"
 import { turns } from "../support/streams.ts"
-
-const open = Effect.gen(function*() {
-  const peer = new ScriptedDuplex()
-  const connection = yield* Connection.fromDuplex(peer)
-  return { peer, connection }
-})
 
 const lines = Framing.lines()
 
@@ -27,7 +20,7 @@ const collecting = () => {
 describe("Connection.consume", () => {
   it.effect("gives what was buffered first and then the rest, until the peer ends", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const { all, take } = collecting()
       peer.arrive("head\nbuf")
       assert.strictEqual(yield* connection.readLine(), "head")
@@ -47,7 +40,7 @@ describe("Connection.consume", () => {
 
   it.effect("is done at once when the peer has ended, after what is left", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const { all, take } = collecting()
       peer.arrive("a\nleft")
       peer.endInput()
@@ -60,7 +53,7 @@ describe("Connection.consume", () => {
 
   it.effect("takes any amount without holding the peer back", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       let total = 0
       const consuming = yield* Effect.forkChild(connection.consume((bytes) => void (total += bytes.length)), {
         startImmediately: true
@@ -77,7 +70,7 @@ describe("Connection.consume", () => {
 
   it.effect("dies with what the consumer throws, now or later, and goes on after the piece that it was given", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const defect = new Error("bug")
       const consumer = (bytes: Uint8Array) => {
         if (String(bytes) === "bad") throw defect
@@ -97,7 +90,7 @@ describe("Connection.consume", () => {
 
   it.effect("keeps the buffered pieces behind the one on which the consumer threw", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       peer.arrive("0")
       yield* connection.read()
       for (const piece of ["one", "two", "three"]) {
@@ -115,7 +108,7 @@ describe("Connection.consume", () => {
 
   it.effect("stops when it is interrupted, and what comes then is there for the next read", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const { all, take } = collecting()
       const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
       peer.arrive("consumed ")
@@ -128,7 +121,7 @@ describe("Connection.consume", () => {
 
   it.effect("goes on when something is put back meanwhile", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const { all, take } = collecting()
       const consuming = yield* Effect.forkChild(connection.consume(take), { startImmediately: true })
       peer.arrive("a")
@@ -144,7 +137,7 @@ describe("Connection.consume", () => {
 
   it.effect("fails with Reset, after what had arrived", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const { all, take } = collecting()
       const consuming = yield* Effect.forkChild(reasonOf(connection.consume(take)), { startImmediately: true })
       peer.arrive("before")
@@ -157,7 +150,7 @@ describe("Connection.consume", () => {
   it.effect("fails with Closed when this side closes", () =>
     Effect.gen(function*() {
       for (const name of ["close", "closeRead"] as const) {
-        const { connection } = yield* open
+        const { connection } = yield* scriptedConnection
         const consuming = yield* Effect.forkChild(reasonOf(connection.consume(() => {})), { startImmediately: true })
         yield* connection[name]
         assert.strictEqual((yield* Fiber.join(consuming))["_tag"], "Closed")
@@ -166,7 +159,7 @@ describe("Connection.consume", () => {
 
   it.effect("fails with ConcurrentRead while another fiber reads, and refuses others while it runs", () =>
     Effect.gen(function*() {
-      const { connection, peer } = yield* open
+      const { connection, peer } = yield* scriptedConnection
       const first = yield* Effect.forkChild(connection.readLine(), { startImmediately: true })
       assert.strictEqual((yield* reasonOf(connection.consume(() => {})))["_tag"], "ConcurrentRead")
       peer.arrive("x\n")

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as NetAddress from "effect/net/NetAddress"
 import type { Duplex } from "node:stream"
 import * as Connection from "../../src/services/Connection.ts"
+import { ScriptedDuplex } from "./scripted.ts"
 import { connected } from "./streams.ts"
 
 /** Two ends of one connection that knows who dialled, and the streams below them. */
@@ -13,6 +14,13 @@ export const connectedPair = Effect.gen(function*() {
     server: yield* Connection.fromDuplex(server, { role: "accepted" }),
     streams: { client, server }
   }
+})
+
+/** A connection over a stream that the test plays. */
+export const scriptedConnection = Effect.gen(function*() {
+  const peer = new ScriptedDuplex()
+  const connection = yield* Connection.fromDuplex(peer)
+  return { peer, connection }
 })
 
 /** Bytes of which each place can be told from its neighbours. */
