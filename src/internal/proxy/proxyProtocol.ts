@@ -12,7 +12,7 @@ import * as V1 from "./proxyHeaderV1.ts"
 import * as V2 from "./proxyHeaderV2.ts"
 import { trustedSources } from "./trustedSources.ts"
 
-export type { ProxyHeader, ProxyTlv, ProxyTlvs } from "./proxyHeader.ts"
+export type { ProxyHeader } from "./proxyHeader.ts"
 
 /** Whose PROXY headers a server believes. */
 export interface ProxyProtocolOptions {
