@@ -20,6 +20,7 @@ import { type Decoder, MarkerReader, refuseSize, type Step } from "./bytes/frami
 import { type Marker, Search } from "./bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
 import { WriteBatch } from "./bytes/writeBatch.ts"
+import { within } from "./net/deadline.ts"
 import { copyOf, type DirectReads, directReads } from "./net/directReads.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
 import { disown, own, ownData, type Owner } from "./net/owner.ts"
@@ -249,10 +250,7 @@ export class ConnectionCore implements Owner {
   private timed<A>(effect: Effect.Effect<A, TcpError>, timeout: Duration.Input | undefined) {
     if (timeout === undefined) return effect
     const after = Duration.fromInputUnsafe(timeout)
-    return Effect.timeoutOrElse(effect, {
-      duration: after,
-      orElse: () => failure(new ReadTimeout({ after, received: this.buffer.size }))
-    })
+    return within(effect, after, () => failure(new ReadTimeout({ after, received: this.buffer.size })))
   }
 
   /** Everything that is there, at least one piece. */

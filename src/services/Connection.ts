@@ -57,7 +57,8 @@ import { Marker } from "../internal/bytes/markerSearch.ts"
 import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
-import { addressOf, close, scopedUnlessFailed } from "../internal/net/duplex.ts"
+import { within } from "../internal/net/deadline.ts"
+import { addressOf, close, isClosedIn, scopedUnlessFailed } from "../internal/net/duplex.ts"
 import { type DialTarget, hostOf, parse as parseTarget } from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { runFrames } from "../internal/pushMode.ts"
@@ -337,10 +338,7 @@ class Impl implements Connection {
     const write = this.core.write(bytesOf(data))
     if (options?.timeout === undefined) return write
     const after = Duration.fromInputUnsafe(options.timeout)
-    return Effect.timeoutOrElse(write, {
-      duration: after,
-      orElse: () => Effect.fail(new TcpError({ reason: new WriteTimeout({ after }) }))
-    })
+    return within(write, after, () => Effect.fail(new TcpError({ reason: new WriteTimeout({ after }) })))
   }
   writeAll(pieces: ReadonlyArray<Uint8Array | string>) {
     return this.core.writeAll(pieces.map(bytesOf))
@@ -432,12 +430,10 @@ const secure = Effect.fnUntraced(function*(
     ? TlsHandshake.server(duplex, resolved)
     : TlsHandshake.client(duplex, resolved, name)
   return yield* scopedUnlessFailed(
-    Effect.andThen(flush(duplex, reply), handshake).pipe(
-      Effect.mapError(fail),
-      Effect.timeoutOrElse({
-        duration: after,
-        orElse: () => Effect.fail(fail(new ConnectTimeout({ after, phase: "the TLS handshake" })))
-      })
+    within(
+      Effect.mapError(Effect.andThen(flush(duplex, reply), handshake), fail),
+      after,
+      () => Effect.fail(fail(new ConnectTimeout({ after, phase: "the TLS handshake" })))
     )
   )
 })
@@ -498,5 +494,8 @@ export const fromDuplex = (
       const detail = Option.match(connection.remoteAddress, { onNone: () => "a stream", onSome: formatSocketAddress })
       report({ source: "tcp", id: connection.id, event: role, detail })
     }
-    return Effect.as(Scope.addFinalizerExit(Context.getUnsafe(fiber.context, Scope.Scope), closing(core)), connection)
+    const scope = Context.getUnsafe(fiber.context, Scope.Scope)
+    return isClosedIn(scope, duplex)
+      ? Effect.succeed(connection)
+      : Effect.as(Scope.addFinalizerExit(scope, closing(core)), connection)
   })

@@ -36,6 +36,7 @@ import type { DialError } from "../errors/DialError.ts"
 import { type Encoding, ReadTimeout, TcpError } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { decode, encode } from "../internal/bytes/text.ts"
+import { within } from "../internal/net/deadline.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
@@ -141,14 +142,11 @@ const make = Effect.gen(function*() {
       const connection = yield* connect(target, options)
       const after = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
       yield* connection.write(data, { timeout: after })
-      return yield* Effect.timeoutOrElse(readAnswer(connection, options), {
-        duration: after,
-        orElse: () =>
-          Effect.flatMap(
-            connection.takeBuffered,
-            (late) => Effect.fail(new TcpError({ reason: new ReadTimeout({ after, received: late.length }) }))
-          )
-      })
+      return yield* within(readAnswer(connection, options), after, () =>
+        Effect.flatMap(
+          connection.takeBuffered,
+          (late) => Effect.fail(new TcpError({ reason: new ReadTimeout({ after, received: late.length }) }))
+        ))
     },
     Effect.scoped
   )

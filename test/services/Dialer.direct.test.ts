@@ -234,7 +234,7 @@ describe("the options of a socket", () => {
           Reflect.get(Object(options), name)
         )
       })
-      assert.deepStrictEqual(seen, [[true, true, 60_000], [false, undefined, undefined], [true, true, 5000]])
+      assert.deepStrictEqual(seen, [[true, true, 60_000], [false, false, 0], [true, true, 5000]])
     })))
 })
 

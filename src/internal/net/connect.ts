@@ -43,6 +43,22 @@ const reasonOf = (cause: NodeJS.ErrnoException, address: string): DialErrorReaso
   }
 }
 
+/** Of one shape for all, as far as Node lets them be: opening a socket is mostly looking at its options. */
+const socketOptions = (address: Address, options: SocketOptions): Net.NetConnectOpts => {
+  const known = {
+    allowHalfOpen: true,
+    noDelay: options.noDelay,
+    keepAlive: options.keepAlive !== undefined,
+    keepAliveInitialDelay: options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive)
+  }
+  if ("path" in address) return { ...known, path: address.path }
+  const { host, port } = address
+  const remote = { ...known, host, port }
+  if (options.localAddress !== undefined) Object.assign(remote, { localAddress: options.localAddress })
+  if (options.localPort !== undefined) Object.assign(remote, { localPort: options.localPort })
+  return remote
+}
+
 /**
  * Opens a connection to one address; `keep` is what becomes of it in the moment that it is there. Interrupted before that
  * is done, it is closed.
@@ -55,16 +71,7 @@ export const connect = (
 ): Effect.Effect<Net.Socket, DialErrorReason> =>
   Effect.clockWith((clock) =>
     Effect.callback((resume) => {
-      const socket = guardErrors(DirectReads.open({
-        ...address,
-        allowHalfOpen: true,
-        noDelay: options.noDelay,
-        ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
-        ...(options.localPort === undefined ? {} : { localPort: options.localPort }),
-        ...(options.keepAlive === undefined
-          ? {}
-          : { keepAlive: true, keepAliveInitialDelay: Duration.toMillis(options.keepAlive) })
-      }))
+      const socket = guardErrors(DirectReads.open(socketOptions(address, options)))
       const onConnect = () => {
         socket.off("error", onError)
         stopAlarm()

@@ -2,12 +2,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isHostPort } from "effect/net/Host"
 import type * as NetAddress from "effect/net/NetAddress"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { ConnectTimeout, type DialErrorReason, InvalidTarget, Unreachable } from "../../errors/DialError.ts"
 import { type Address, connect, type SocketOptions } from "./connect.ts"
-import { close, closeUnsafe } from "./duplex.ts"
+import { within } from "./deadline.ts"
+import { closeIn } from "./duplex.ts"
 import { connectFirst } from "./happyEyeballs.ts"
 import type { Resolver } from "./resolve.ts"
 import * as Target from "./target.ts"
@@ -51,36 +52,22 @@ export const dial = (
 
 // it becomes the scope's in the moment that it is connected: nothing can come between, so nothing has to be masked
 const toAddress = (address: Address, options: DirectOptions, timeout: Duration.Duration) =>
-  Effect.flatMap(
-    Effect.scope,
-    (scope) =>
-      connect(
-        address,
-        options,
-        timeout,
-        (socket) => Effect.as(Scope.addFinalizerExit(scope, (exit) => closeUnsafe(socket, exit) ?? Effect.void), socket)
-      )
-  )
+  Effect.flatMap(Effect.scope, (scope) => connect(address, options, timeout, (socket) => closeIn(scope, socket)))
 
 /** A name has as long as anything else, but the time is for finding its addresses too. */
-const toName = (name: string, port: number, options: DirectOptions, timeout: Duration.Duration) =>
-  Effect.acquireRelease(
-    Effect.timeoutOrElse(
-      connectFirst({
-        ...options,
-        lookups: options.resolver(
-          name,
-          port,
-          options.localAddress === undefined ? undefined : familyOf(options.localAddress)
-        ),
-        connect: (address) => connect(address, options, Duration.infinity),
-        discard: (socket) => void socket.destroy()
-      }),
-      {
-        duration: timeout,
-        orElse: () => Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" }))
-      }
-    ),
-    close,
-    { interruptible: true }
+const toName = (name: string, port: number, options: DirectOptions, timeout: Duration.Duration) => {
+  const local = options.localAddress === undefined ? undefined : familyOf(options.localAddress)
+  const first = connectFirst({
+    ...options,
+    lookups: options.resolver(name, port, local),
+    connect: (address) => connect(address, options, Duration.infinity),
+    discard: (socket) => void socket.destroy()
+  })
+  const late = () => Effect.fail(new ConnectTimeout({ after: timeout, phase: "the connection" }))
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      restore(within(first, timeout, late)),
+      (socket) => Effect.flatMap(Effect.scope, (scope) => closeIn(scope, socket))
+    )
   )
+}

@@ -54,19 +54,23 @@ export class DirectReads {
   }
 }
 
-const known = new WeakMap<Duplex, DirectReads>()
+const direct = Symbol("hawser/direct")
+
+interface Direct {
+  [direct]?: DirectReads
+}
 
 /** How to read a stream directly, when it is a socket that we opened. */
-export const directReads = (duplex: Duplex): DirectReads | undefined => known.get(duplex)
+export const directReads = (duplex: Duplex & Direct): DirectReads | undefined => duplex[direct]
 
 /** Opens a socket that can be read directly. */
 export const open = (options: Net.NetConnectOpts): Net.Socket => {
   if (!shareable) return Net.connect(options)
   const reads = new DirectReads()
-  const socket: Net.Socket = Net.connect({
+  const socket: Net.Socket & Direct = Net.connect({
     ...options,
     onread: { buffer: reads.nextBuffer, callback: (count) => reads.deliver(socket, count) }
   })
-  known.set(socket, reads)
+  socket[direct] = reads
   return socket
 }

@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as NetAddress from "effect/net/NetAddress"
@@ -8,33 +9,39 @@ import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
+import { alarm } from "./deadline.ts"
+import { ownerOf } from "./owner.ts"
 
-/**
- * How long what was written may take to reach the system when a connection is closed: real time, so that a peer that
- * takes nothing cannot hold up the end of a program whose clock is a test's.
- */
-const linger = Effect.provideService(Effect.sleep("2 seconds"), Clock.Clock, Clock.Clock.defaultValue())
+/** How long what was written may take to reach the system when a connection is closed. */
+const linger = Duration.seconds(2)
 
-const emitted = (duplex: Duplex, ...events: ReadonlyArray<"finish" | "close">) =>
-  Effect.callback<void>((resume) => {
-    const done = () => resume(Effect.void)
-    for (const event of events) duplex.once(event, done)
-    return Effect.sync(() => {
-      for (const event of events) duplex.off(event, done)
-    })
-  })
+/** Real time: a peer that takes nothing cannot hold up the end of a program whose clock is a test's. */
+const realClock = Clock.Clock.defaultValue()
 
 /** Waits until a stream is closed, in both directions. */
 export const closed = (duplex: Duplex): Effect.Effect<void> =>
-  Effect.suspend(() => duplex.closed ? Effect.void : emitted(duplex, "close"))
+  Effect.callback((resume) => {
+    if (duplex.closed) return resume(Effect.void)
+    const done = () => resume(Effect.void)
+    duplex.once("close", done)
+    return Effect.sync(() => void duplex.off("close", done))
+  })
 
 /** Destroys a stream once what was written to it, and its end, have reached the system; waits for that only so long. */
 export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const destroy = Effect.sync(() => void duplex.destroy())
-    return duplex.writableFinished || duplex.destroyed
-      ? destroy
-      : Effect.andThen(Effect.raceFirst(emitted(duplex, "finish", "close"), linger), destroy)
+  Effect.callback((resume) => {
+    const settle = () => {
+      stop()
+      resume(Effect.void)
+    }
+    const stop = () => {
+      stopAlarm()
+      duplex.off("finish", settle).off("close", settle).destroy()
+    }
+    const stopAlarm = alarm(realClock, linger, settle)
+    if (duplex.writableFinished || duplex.destroyed) return settle()
+    duplex.once("finish", settle).once("close", settle)
+    return Effect.sync(stop)
   })
 
 /** A socket that the system has everything of: closing it says the end to the peer, and there is nothing to wait for. */
@@ -60,6 +67,23 @@ export const closeUnsafe = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): 
 export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.suspend(() => closeUnsafe(duplex, exit) ?? Effect.void)
 
+const closer = Symbol("hawser/closer")
+
+interface Closing {
+  [closer]?: Scope.Scope
+}
+
+/** Has a scope close a stream, by its owner where it has one by then. */
+export const closeIn = <D extends Duplex & Closing>(scope: Scope.Scope, duplex: D): Effect.Effect<D> => {
+  duplex[closer] = scope
+  const close = (exit: Exit.Exit<unknown, unknown>) =>
+    ownerOf(duplex).closeWith?.(exit) ?? closeUnsafe(duplex, exit) ?? Effect.void
+  return Effect.as(Scope.addFinalizerExit(scope, close), duplex)
+}
+
+/** Whether a scope closes a stream: its owner need not add a finalizer then, and to run two costs more than two of one. */
+export const isClosedIn = (scope: Scope.Scope, duplex: Duplex & Closing): boolean => duplex[closer] === scope
+
 /**
  * Runs a step that opens things in a scope of its own, which becomes part of the caller's when the step succeeds and is
  * closed at once when it fails: a refused handshake does not hold its socket until the caller's scope ends.
@@ -67,13 +91,9 @@ export const close = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect
 export const scopedUnlessFailed = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Scope.Scope> | Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const child = yield* Scope.fork(yield* Effect.scope)
-      const exit = yield* Effect.exit(restore(Scope.provide(effect, child)))
-      if (Exit.isFailure(exit)) yield* Scope.close(child, exit)
-      return yield* exit
-    })
+  Effect.flatMap(
+    Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope)),
+    (child) => Effect.onError(Scope.provide(effect, child), (cause) => Scope.close(child, Exit.failCause(cause)))
   )
 
 interface Addressed {

@@ -10,6 +10,7 @@ import type { Duplex } from "node:stream"
 import { ConnectTimeout, DialError, type DialErrorReason } from "../../errors/DialError.ts"
 import { dropEvent, EventSink } from "../events.ts"
 import { dialFailed, dialSucceeded, traced } from "../observe.ts"
+import { within } from "./deadline.ts"
 import { scopedUnlessFailed } from "./duplex.ts"
 import * as Target from "./target.ts"
 
@@ -99,28 +100,34 @@ export const through = (below: Path, hop: Hop): Path => ({
   connectTimeout: below.connectTimeout,
   dial: dialing(
     hop.name,
-    Effect.fnUntraced(function*(target, options) {
+    (target, options) => {
       const fail = (reason: DialErrorReason, at = hop.name) =>
         new DialError({ target: Target.format(target), hop: at, reason })
       const budget = budgetOf(options, below.connectTimeout)
-      const started = yield* Clock.currentTimeMillis
-      const via = yield* Effect.mapError(hop.via(target), (reason) => fail(reason))
-      return yield* scopedUnlessFailed(Effect.gen(function*() {
-        const duplex = yield* Effect.mapError(
-          below.dial(via, { ...options, connectTimeout: budget }),
-          // who asked for the target is told about the target; the hop that failed keeps its name, and where that is the
-          // system's own connect to somewhere else, it is the way to this hop that failed
-          (error) => fail(error.reason, error.hop === "direct" && via !== target ? hop.name : error.hop)
+      const handshake = (duplex: Duplex, left: Duration.Duration) =>
+        within(
+          Effect.mapError(hop.handshake(duplex, target), (reason) => fail(reason)),
+          left,
+          () => Effect.fail(fail(new ConnectTimeout({ after: budget, phase: `the answer of ${hop.name}` })))
         )
-        const elapsed = (yield* Clock.currentTimeMillis) - started
-        return yield* hop.handshake(duplex, target).pipe(
-          Effect.mapError((reason) => fail(reason)),
-          Effect.timeoutOrElse({
-            duration: Duration.subtract(budget, Duration.millis(elapsed)),
-            orElse: () => Effect.fail(fail(new ConnectTimeout({ after: budget, phase: `the answer of ${hop.name}` })))
-          })
+      return Effect.withFiber((fiber) => {
+        const clock = fiber.getRef(Clock.Clock)
+        const started = clock.currentTimeMillisUnsafe()
+        const elapsed = () => Duration.millis(clock.currentTimeMillisUnsafe() - started)
+        return Effect.flatMap(
+          Effect.mapError(hop.via(target), (reason) => fail(reason)),
+          (via) =>
+            scopedUnlessFailed(Effect.flatMap(
+              Effect.mapError(
+                below.dial(via, { ...options, connectTimeout: budget }),
+                // who asked for the target is told about the target; the hop that failed keeps its name, and where that is the
+                // system's own connect to somewhere else, it is the way to this hop that failed
+                (error) => fail(error.reason, error.hop === "direct" && via !== target ? hop.name : error.hop)
+              ),
+              (duplex) => handshake(duplex, Duration.subtract(budget, elapsed()))
+            ))
         )
-      }))
-    })
+      })
+    }
   )
 })

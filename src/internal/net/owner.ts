@@ -1,3 +1,5 @@
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type { Duplex } from "node:stream"
 
 /** Who is told what happens to a stream. */
@@ -8,13 +10,21 @@ export interface Owner {
   onError(cause: Error): void
   onDrain(): void
   onClose(): void
+  /** Closes the stream as its scope ends. Default: as a stream without an owner. */
+  closeWith?(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void>
 }
 
 const nobody: Owner = { onData: () => true, onEnd() {}, onError() {}, onDrain() {}, onClose() {} }
 
-const owners = new WeakMap<Duplex, Owner>()
+const owner = Symbol("hawser/owner")
 
-const ownerOf = (duplex: Duplex): Owner => owners.get(duplex) ?? nobody
+/** A property and not a WeakMap: entries of that cost the garbage collector a tenth of what connecting does. */
+interface Owned {
+  [owner]?: Owner
+}
+
+/** Who is told of a stream. */
+export const ownerOf = (duplex: Duplex & Owned): Owner => duplex[owner] ?? nobody
 
 /** All streams share their listeners, so that an idle connection is little more than its stream. */
 const listeners = {
@@ -36,15 +46,15 @@ const listeners = {
 }
 
 /** An error event without a listener ends the process: every stream of ours has one for as long as it lives. */
-export const guardErrors = <D extends Duplex>(duplex: D): D => {
-  if (owners.has(duplex)) return duplex
-  owners.set(duplex, nobody)
+export const guardErrors = <D extends Duplex & Owned>(duplex: D): D => {
+  if (duplex[owner] !== undefined) return duplex
+  duplex[owner] = nobody
   return duplex.on("error", listeners.error)
 }
 
-/** Tells `owner` from now on what happens to a stream. */
-export const own = (duplex: Duplex, owner: Owner): void => {
-  owners.set(guardErrors(duplex), owner)
+/** Tells `by` from now on what happens to a stream. */
+export const own = (duplex: Duplex & Owned, by: Owner): void => {
+  guardErrors(duplex)[owner] = by
   duplex.on("end", listeners.end).on("drain", listeners.drain).on("close", listeners.close)
 }
 
@@ -52,8 +62,8 @@ export const own = (duplex: Duplex, owner: Owner): void => {
 export const ownData = (duplex: Duplex): Duplex => duplex.on("data", listeners.data)
 
 /** Leaves a stream to somebody else. */
-export const disown = (duplex: Duplex): void => {
+export const disown = (duplex: Duplex & Owned): void => {
   const { close, data, drain, end } = listeners
   duplex.off("data", data).off("end", end).off("drain", drain).off("close", close)
-  owners.set(duplex, nobody)
+  duplex[owner] = nobody
 }

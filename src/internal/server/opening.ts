@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream"
 import { TlsHandshake } from "../../errors/DialError.ts"
 import type { TcpError } from "../../errors/TcpError.ts"
 import type { TlsConfigError } from "../../errors/TlsConfigError.ts"
+import { within } from "../net/deadline.ts"
 import { close } from "../net/duplex.ts"
 import { type ProxyHeaderError, type ProxyProtocolOptions, receiver } from "../proxy/proxyProtocol.ts"
 import { server as tlsServer } from "../tls/handshake.ts"
@@ -54,6 +55,6 @@ export const opening = Effect.fnUntraced(function*(
   return (duplex) =>
     Effect.andThen(
       Effect.addFinalizer((exit) => close(duplex, exit)),
-      Effect.timeoutOrElse(shake(duplex), { duration: timeout, orElse: () => Effect.fail(late) })
+      within(shake(duplex), timeout, () => Effect.fail(late))
     )
 })
