@@ -56,8 +56,11 @@ const rawHandshakes = async (address: Address): Promise<Client> => {
       socket.on("session", (issued) => session = issued)
       socket.on("error", reject).once("data", (greeting) => {
         round?.seen?.(greeting)
-        socket.destroy()
-        resolve(1)
+        // RFC 8446, section 6.1: each side says that it ends before it closes
+        socket.end(() => {
+          socket.destroy()
+          resolve(1)
+        })
       })
     })
   await handshake()
