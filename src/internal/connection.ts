@@ -208,8 +208,6 @@ export class ConnectionCore implements Owner {
     if (this.flowing === "paused" && this.buffer.size < highWaterMark / 2) this.flow()
   }
 
-  private notified: Effect.Effect<void> | undefined
-
   private attempt<A>(
     fiber: Fiber.Fiber<unknown, unknown>,
     attempt: Attempt<A>,
@@ -225,10 +223,10 @@ export class ConnectionCore implements Owner {
     this.flow()
     this.waiting = fiber
     this.need = need
-    this.notified ??= Effect.callback<void>((resume) => {
+    const notified = Effect.callback<void>((resume) => {
       this.notify = resume
     })
-    return Effect.flatMap(this.notified, () => this.attempt(fiber, attempt, need))
+    return Effect.flatMap(notified, () => this.attempt(fiber, attempt, need))
   }
 
   /** Says no to a second reader, and begins to read otherwise. */

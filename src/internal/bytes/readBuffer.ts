@@ -2,6 +2,9 @@ import type { Marker, Search } from "./markerSearch.ts"
 
 const nothing = Buffer.alloc(0)
 
+/** What all empty buffers hold: nobody adds to it. */
+const noPieces: Array<Buffer> = []
+
 /** A piece that is smaller than this joins the one before it: else the objects of many tiny ones outweigh their bytes. */
 const small = 1024
 
@@ -17,7 +20,7 @@ export const toBuffer = (bytes: Uint8Array): Buffer =>
  */
 export class ReadBuffer {
   /** The pieces from `first` on; those before it have been taken. */
-  private pieces: Array<Buffer> = []
+  private pieces = noPieces
   private first = 0
   /** How many bytes of the first piece have been taken. */
   private offset = 0
@@ -29,9 +32,11 @@ export class ReadBuffer {
   push(piece: Buffer): void {
     if (piece.length === 0) return
     if (piece.length < small && this.size > 0 && this.join(piece)) return
-    this.size += piece.length
     this.room = undefined
-    this.pieces.push(piece)
+    // an array that is made for one piece is a tenth of one that has grown to hold one
+    if (this.size === 0) this.pieces = [piece]
+    else this.pieces.push(piece)
+    this.size += piece.length
   }
 
   /** Puts a small piece behind the last one, unless that is large. */
@@ -57,13 +62,14 @@ export class ReadBuffer {
       this.pieces[this.first] = this.pieces[this.first]!.subarray(this.offset)
       this.offset = 0
     }
-    if (this.first > 0) this.pieces[--this.first] = piece
+    if (this.size === 0) this.pieces = [piece]
+    else if (this.first > 0) this.pieces[--this.first] = piece
     else this.pieces.unshift(piece)
     this.size += piece.length
   }
 
   private clear(): void {
-    this.pieces = []
+    this.pieces = noPieces
     this.first = 0
     this.offset = 0
     this.room = undefined

@@ -73,16 +73,23 @@ interface Closing {
   [closer]?: Scope.Scope
 }
 
-/** Has a scope close a stream, by its owner where it has one by then. */
-export const closeIn = <D extends Duplex & Closing>(scope: Scope.Scope, duplex: D): Effect.Effect<D> => {
+/** Closes a stream as its owner does, where it has one. */
+export const closeOwned = (duplex: Duplex, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  ownerOf(duplex).closeWith?.(exit) ?? closeUnsafe(duplex, exit) ?? Effect.void
+
+/** Remembers that a stream is closed by `closeOwned` when a scope ends. */
+export const markClosedIn = (scope: Scope.Scope, duplex: Duplex & Closing): void => {
   duplex[closer] = scope
-  const close = (exit: Exit.Exit<unknown, unknown>) =>
-    ownerOf(duplex).closeWith?.(exit) ?? closeUnsafe(duplex, exit) ?? Effect.void
-  return Effect.as(Scope.addFinalizerExit(scope, close), duplex)
 }
 
 /** Whether a scope closes a stream: its owner need not add a finalizer then, and to run two costs more than two of one. */
 export const isClosedIn = (scope: Scope.Scope, duplex: Duplex & Closing): boolean => duplex[closer] === scope
+
+/** Has a scope close a stream. */
+export const closeIn = <D extends Duplex>(scope: Scope.Scope, duplex: D): Effect.Effect<D> => {
+  markClosedIn(scope, duplex)
+  return Effect.as(Scope.addFinalizerExit(scope, (exit) => closeOwned(duplex, exit)), duplex)
+}
 
 /**
  * Runs a step that opens things in a scope of its own, which becomes part of the caller's when the step succeeds and is

@@ -8,6 +8,7 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Duplex } from "node:stream"
 import { Closed, TcpError } from "../../errors/TcpError.ts"
+import { closeOwned, markClosedIn } from "../net/duplex.ts"
 import type { Bound } from "../net/listen.ts"
 
 /** Where connections come from, and how many are served at once. */
@@ -64,13 +65,15 @@ export const serve = <R>(
       }
       source.served++
       const scope: ConnectionScope = Object.assign(Scope.makeUnsafe(), { duplex })
+      markClosedIn(scope, duplex)
       const fiber = Effect.runForkWith(Context.add(base, Scope.Scope, scope) as Context.Context<R>)(each)
       if (fiber.pollUnsafe() === undefined) fibers.add(fiber)
     }
 
     const finish = (exit: Exit.Exit<void, unknown>) =>
       Effect.withFiber((fiber) => {
-        const close = Scope.close(scopeOf(fiber), exit)
+        const scope = scopeOf(fiber)
+        const close = Effect.andThen(Scope.close(scope, exit), Effect.suspend(() => closeOwned(scope.duplex, exit)))
         const closed = Exit.isSuccess(exit) ? close : Effect.andThen(service.failed(exit.cause), close)
         return Effect.andThen(closed, Effect.sync(() => left(fiber)))
       })
