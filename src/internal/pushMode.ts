@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
-import { TcpError } from "../errors/TcpError.ts"
+import { TcpError, type TcpErrorReason } from "../errors/TcpError.ts"
 import type { Decoder } from "./bytes/framing.ts"
 import type { ConnectionCore } from "./connection.ts"
 
@@ -17,11 +17,12 @@ class FramePump<A, E, R> {
   private readonly core: ConnectionCore
   private readonly decoder: Decoder<A>
   private readonly handle: (frame: A) => Effect.Effect<unknown, E, R>
-  /** Who waits for the end, in whose context the handler runs, and how to tell it. */
+  private readonly context: Context.Context<R>
+  /** Who waits for the end, and how to tell it. */
   private readonly owner: Fiber.Fiber<unknown, unknown>
   private readonly resume: (exit: Exit.Exit<void, TcpError | E>) => void
   private running: Fiber.Fiber<void, E> | undefined
-  private frame: A | undefined
+  private frame: Result.Success<A, TcpErrorReason> | undefined
   /** What ends it after the handler that runs. */
   private end: Exit.Exit<void, TcpError> | undefined
   /** Whether the loop has not waited since it began. */
@@ -34,12 +35,14 @@ class FramePump<A, E, R> {
     core: ConnectionCore,
     decoder: Decoder<A>,
     handle: (frame: A) => Effect.Effect<unknown, E, R>,
+    context: Context.Context<R>,
     owner: Fiber.Fiber<unknown, unknown>,
     resume: (exit: Exit.Exit<void, TcpError | E>) => void
   ) {
     this.core = core
     this.decoder = decoder
     this.handle = handle
+    this.context = context
     this.owner = owner
     this.resume = resume
   }
@@ -68,24 +71,22 @@ class FramePump<A, E, R> {
     }
     // the answers to frames that came together leave together
     if (core.buffer.size > 0) core.hold()
-    this.frame = taken.success
+    this.frame = taken
     return true
   }
 
   /** Handles the frame. */
   body(): Effect.Effect<unknown, E, R> {
-    return this.handle(this.frame as A)
+    return this.frame === undefined ? Effect.void : this.handle(this.frame.success)
   }
 
   step(): void {}
 
   /** Handles the frames that are there, then waits for more. */
   readonly pump = (): void => {
-    do {
+    for (;;) {
       this.inOneGo = true
-      const running: Fiber.Fiber<void, E> = Effect.runForkWith(this.owner.context as Context.Context<R>)(
-        Effect.whileLoop(this)
-      )
+      const running: Fiber.Fiber<void, E> = Effect.runForkWith(this.context)(Effect.whileLoop(this))
       this.inOneGo = false
       this.frame = undefined
       // a handler may have ended the one who waits
@@ -93,7 +94,7 @@ class FramePump<A, E, R> {
       const exit = running.pollUnsafe()
       if (exit === undefined) return this.awaitHandler(running)
       if (!this.more || Exit.isFailure(exit)) return this.done(exit)
-    } while (true)
+    }
   }
 
   private awaitHandler(running: Fiber.Fiber<void, E>): void {
@@ -143,10 +144,12 @@ export const runFrames = <A, E, R>(
   decoder: Decoder<A>,
   handle: (frame: A) => Effect.Effect<unknown, E, R>
 ): Effect.Effect<void, TcpError | E, R> =>
-  Effect.withFiber((fiber) =>
-    core.begin(fiber) ?? Effect.callback<void, TcpError | E>((resume) => {
-      const pump = new FramePump(core, decoder, handle, fiber, resume)
-      pump.pump()
-      return pump.stop
-    })
+  Effect.contextWith((context: Context.Context<R>) =>
+    Effect.withFiber((fiber) =>
+      core.begin(fiber) ?? Effect.callback<void, TcpError | E>((resume) => {
+        const pump = new FramePump(core, decoder, handle, context, fiber, resume)
+        pump.pump()
+        return pump.stop
+      })
+    )
   )

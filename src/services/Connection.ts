@@ -20,6 +20,10 @@
  * `reads` and `frames` take what has arrived in batches. Stop such a stream early and the rest of its last batch goes with
  * it: to take one thing at a time use `read`, `readFrame` and their kin.
  *
+ * A server that goes on in TLS gives its go-ahead as the `reply` of `upgradeTls`. When it writes that itself before, the
+ * client's handshake may be there before `upgradeTls` looks for bytes that were not read, and is refused as
+ * `PlaintextBuffered`.
+ *
  * **Example** (A request with a length in its answer)
  *
  * ```ts

@@ -43,7 +43,7 @@ import { proxyHop } from "../internal/proxy/hop.ts"
 import type { ProxyInput } from "../internal/proxy/settings.ts"
 import * as EffectSocket from "../internal/socket.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
-import { resolve, type TlsOptions } from "../internal/tls/options.ts"
+import { resolve, type ResolvedTls, type TlsOptions } from "../internal/tls/options.ts"
 import * as Connection from "./Connection.ts"
 import * as Dialer from "./Dialer.ts"
 
@@ -56,7 +56,10 @@ import * as Dialer from "./Dialer.ts"
 export interface ConnectOptions {
   /** How long the whole path may take. Default: that of the Dialer, 10 seconds for `Dialer.layer`. */
   readonly connectTimeout?: Duration.Input | undefined
-  /** TLS to the target, in addition to what the layer's Dialer does. `true` is TLS with the defaults. Default none. */
+  /**
+   * TLS to the target, in addition to what the layer's Dialer does. `true` is TLS with the defaults. Default none. What the
+   * options name is read when they are used first: connections with the same object resume each other's sessions.
+   */
   readonly tls?: TlsOptions | true | undefined
   /** A proxy to go through, in addition to what the layer's Dialer does. Default none. */
   readonly proxy?: ProxyInput | undefined
@@ -118,14 +121,27 @@ const readAnswer = Effect.fnUntraced(function*(connection: Connection.Connection
   )
 })
 
+const tlsDefaults: TlsOptions = {}
+
 const make = Effect.gen(function*() {
   const base = yield* Dialer.Dialer
+
+  /** With what was read for them goes what was agreed on in earlier handshakes: the next one resumes a session. */
+  const known = new WeakMap<TlsOptions, ResolvedTls>()
+
+  const resolved = Effect.fnUntraced(function*(options: TlsOptions) {
+    const before = known.get(options)
+    if (before !== undefined) return before
+    const made = yield* resolve(options)
+    known.set(options, made)
+    return made
+  })
 
   const pathOf = Effect.fnUntraced(function*(options: ConnectOptions) {
     const proxied = options.proxy === undefined ? base : Dialer.through(base, proxyHop(options.proxy))
     return options.tls === undefined
       ? proxied
-      : Dialer.through(proxied, tlsHop(yield* resolve(options.tls === true ? {} : options.tls)))
+      : Dialer.through(proxied, tlsHop(yield* resolved(options.tls === true ? tlsDefaults : options.tls)))
   })
 
   const connect: TcpClient["Service"]["connect"] = (target, options = {}) => {

@@ -126,6 +126,20 @@ describeOnNetworks("metrics", (test) => {
     })).pipe(Effect.provide(TcpClient.layer))
   })
 
+  test("count a connection that is closed before its scope ends as closed from then on", () => {
+    const { connections, isolated } = counted()
+    return isolated(Effect.scoped(Effect.gen(function*() {
+      const { address } = yield* (yield* Listener.Listener).bind({ host: "127.0.0.1", port: 0 })
+      const tcp = yield* TcpClient.TcpClient
+      yield* Effect.scoped(Effect.gen(function*() {
+        const client = yield* tcp.connect(address)
+        yield* client.close
+        assert.deepStrictEqual(yield* connections("dialed"), { opened: 1, active: 0 })
+      }))
+      assert.deepStrictEqual(yield* connections("dialed"), { opened: 1, active: 0 })
+    }))).pipe(Effect.provide(TcpClient.layer))
+  })
+
   test("count connections that break, or whose scope is interrupted, as closed", () => {
     const { connections, isolated } = counted()
     return isolated(Effect.gen(function*() {

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { TestClock } from "effect/testing"
 import { TcpError } from "../../src/errors/TcpError.ts"
 import { encode } from "../../src/internal/bytes/text.ts"
@@ -150,6 +151,26 @@ describeOnNetworks("TcpClient", (define) => {
       assert.strictEqual(distrusted._tag === "DialError" && distrusted.reason._tag, "TlsHandshake")
       const unusable = yield* Effect.flip(client.request(address, "hello\n", { tls: { ca: "./missing.pem" } }))
       assert.strictEqual(unusable._tag, "TlsConfigError")
+    }))
+
+  test("takes up the TLS sessions of earlier connections that were made with the same options", () =>
+    Effect.gen(function*() {
+      const client = yield* tcp
+      const { certificate: ca, issue } = yield* TestCertificates.authority()
+      const address = yield* serving(answering((line) => `${line}\n`), { tls: yield* issue({ names: ["127.0.0.1"] }) })
+      const resumedWith = (tls: TcpClient.ConnectOptions["tls"]) =>
+        Effect.scoped(Effect.gen(function*() {
+          const connection = yield* client.connect(address, { tls })
+          yield* connection.write("hello\n")
+          assert.strictEqual(yield* connection.readLine(), "hello")
+          return Option.getOrThrow(connection.tls).resumed
+        }))
+      const same = { ca }
+      assert.deepStrictEqual(yield* Effect.all([resumedWith(same), resumedWith(same), resumedWith({ ca })]), [
+        false,
+        true,
+        false
+      ])
     }))
 
   test("sends single calls through a proxy, with TLS to the target inside", () =>

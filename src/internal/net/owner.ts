@@ -26,44 +26,46 @@ interface Owned {
 /** Who is told of a stream. */
 export const ownerOf = (duplex: Duplex & Owned): Owner => duplex[owner] ?? nobody
 
-/** All streams share their listeners, so that an idle connection is little more than its stream. */
-const listeners = {
-  data(this: Duplex, piece: Buffer): void {
-    if (!ownerOf(this).onData(piece)) this.pause()
-  },
-  end(this: Duplex): void {
-    ownerOf(this).onEnd()
-  },
-  error(this: Duplex, cause: Error): void {
-    ownerOf(this).onError(cause)
-  },
-  drain(this: Duplex): void {
-    ownerOf(this).onDrain()
-  },
-  close(this: Duplex): void {
-    ownerOf(this).onClose()
-  }
+// all streams share these listeners, so that an idle connection is little more than its stream
+
+function onData(this: Duplex, piece: Buffer): void {
+  if (!ownerOf(this).onData(piece)) this.pause()
+}
+
+function onEnd(this: Duplex): void {
+  ownerOf(this).onEnd()
+}
+
+function onError(this: Duplex, cause: Error): void {
+  ownerOf(this).onError(cause)
+}
+
+function onDrain(this: Duplex): void {
+  ownerOf(this).onDrain()
+}
+
+function onClose(this: Duplex): void {
+  ownerOf(this).onClose()
 }
 
 /** An error event without a listener ends the process: every stream of ours has one for as long as it lives. */
 export const guardErrors = <D extends Duplex & Owned>(duplex: D): D => {
   if (duplex[owner] !== undefined) return duplex
   duplex[owner] = nobody
-  return duplex.on("error", listeners.error)
+  return duplex.on("error", onError)
 }
 
 /** Tells `by` from now on what happens to a stream. */
 export const own = (duplex: Duplex & Owned, by: Owner): void => {
   guardErrors(duplex)[owner] = by
-  duplex.on("end", listeners.end).on("drain", listeners.drain).on("close", listeners.close)
+  duplex.on("end", onEnd).on("drain", onDrain).on("close", onClose)
 }
 
 /** Has a stream flow to its owner. */
-export const ownData = (duplex: Duplex): Duplex => duplex.on("data", listeners.data)
+export const ownData = (duplex: Duplex): Duplex => duplex.on("data", onData)
 
 /** Leaves a stream to somebody else. */
 export const disown = (duplex: Duplex & Owned): void => {
-  const { close, data, drain, end } = listeners
-  duplex.off("data", data).off("end", end).off("drain", drain).off("close", close)
+  duplex.off("data", onData).off("end", onEnd).off("drain", onDrain).off("close", onClose)
   duplex[owner] = nobody
 }

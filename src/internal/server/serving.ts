@@ -4,6 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { cast } from "effect/Function"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Duplex } from "node:stream"
@@ -39,8 +40,8 @@ interface ConnectionScope extends Scope.Closeable {
   readonly duplex: Duplex
 }
 
-const scopeOf = (fiber: Fiber.Fiber<unknown, unknown>) =>
-  Context.getUnsafe(fiber.context, Scope.Scope) as ConnectionScope
+const scopeOf = (fiber: Fiber.Fiber<unknown, unknown>): ConnectionScope =>
+  cast(Context.getUnsafe(fiber.context, Scope.Scope))
 
 /**
  * Serves until it is interrupted or the listener closes, then stops listening, lets what runs finish for a while and
@@ -61,12 +62,13 @@ export const serve = <R>(
     const take = (duplex: Duplex) => {
       if (source.served >= source.maxConnections) {
         service.rejected(duplex)
-        return void duplex.destroy()
+        duplex.destroy()
+        return
       }
       source.served++
       const scope: ConnectionScope = Object.assign(Scope.makeUnsafe(), { duplex })
       markClosedIn(scope, duplex)
-      const fiber = Effect.runForkWith(Context.add(base, Scope.Scope, scope) as Context.Context<R>)(each)
+      const fiber = Effect.runForkWith(cast<unknown, Context.Context<R>>(Context.add(base, Scope.Scope, scope)))(each)
       if (fiber.pollUnsafe() === undefined) fibers.add(fiber)
     }
 

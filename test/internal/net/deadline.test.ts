@@ -1,9 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import { TestClock } from "effect/testing"
-import { alarm } from "../../../src/internal/net/deadline.ts"
+import { alarm, within } from "../../../src/internal/net/deadline.ts"
 import { leavesNothing } from "../../support/leaks.ts"
 
 const setting = Effect.map(Clock.Clock, (clock) => {
@@ -68,5 +72,53 @@ describe("alarms", () => {
     leavesNothing(Effect.gen(function*() {
       const { clock } = yield* setting
       yield* Effect.callback<void>((resume) => void alarm(clock, Duration.millis(5), () => resume(Effect.void)))
+    })))
+})
+
+describe("within", () => {
+  const late = () => Effect.succeed("late" as const)
+  const second = Duration.seconds(1)
+
+  it.effect("gives what the effect gives, in its own context", () =>
+    leavesNothing(Effect.gen(function*() {
+      class Name extends Context.Service<Name, string>()("test/Name") {}
+      const greeting = Effect.delay(Effect.map(Name, (name) => `hello ${name}`), "10 millis")
+      const answer = yield* Effect.forkChild(Effect.provideService(within(greeting, second, late), Name, "you"))
+      yield* TestClock.adjust("10 millis")
+      assert.strictEqual(yield* Fiber.join(answer), "hello you")
+      assert.strictEqual(yield* within(Effect.succeed("at once"), second, late), "at once")
+      assert.strictEqual(yield* Effect.flip(within(Effect.fail("no"), second, late)), "no")
+      assert.strictEqual(
+        yield* Effect.flip(within(Effect.andThen(Effect.yieldNow, Effect.fail("no")), second, late)),
+        "no"
+      )
+    })))
+  it.effect("interrupts what takes longer, and waits for its finalizers before it goes on", () =>
+    leavesNothing(Effect.gen(function*() {
+      const cleaned = yield* Deferred.make<void>()
+      const waiting = Effect.onInterrupt(Effect.never, () => Deferred.await(cleaned))
+      const answer = yield* Effect.forkChild(within(waiting, second, late))
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(answer.pollUnsafe())
+      yield* Deferred.succeed(cleaned, undefined)
+      assert.strictEqual(yield* Fiber.join(answer), "late")
+    })))
+  it.effect("passes an interruption on and waits until the effect has ended", () =>
+    leavesNothing(Effect.gen(function*() {
+      const cleaned = yield* Deferred.make<void>()
+      const waiting = Effect.onInterrupt(Effect.never, () => Deferred.await(cleaned))
+      const running = yield* Effect.forkChild(within(waiting, second, late), { startImmediately: true })
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(running), { startImmediately: true })
+      assert.isUndefined(running.pollUnsafe())
+      yield* Deferred.succeed(cleaned, undefined)
+      yield* Fiber.join(interrupting)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(running)))
+    })))
+  it.effect("sets no limit where that is infinite", () =>
+    leavesNothing(Effect.gen(function*() {
+      const answer = yield* Effect.forkChild(within(Effect.as(Effect.sleep("1 day"), "done"), Duration.infinity, late))
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(yield* Fiber.join(answer), "done")
     })))
 })
