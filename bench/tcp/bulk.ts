@@ -9,10 +9,13 @@ import { byStream, hawser, rawReceive, rawSend } from "./transfer.ts"
 const byRead = Effect.fnUntraced(function*(connection: Connection.Connection, seen: Round["seen"]) {
   let size = 0
   yield* Effect.catchReason(
-    Effect.forever(Effect.map(connection.read(), (bytes) => {
-      size += bytes.length
-      seen?.(bytes)
-    })),
+    Effect.gen(function*() {
+      while (true) {
+        const bytes = yield* connection.read()
+        size += bytes.length
+        seen?.(bytes)
+      }
+    }),
     "TcpError",
     "EndOfStream",
     () => Effect.void
