@@ -1,6 +1,4 @@
-import * as Arr from "effect/Array"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -10,17 +8,13 @@ import {
   Closed,
   ConcurrentRead,
   EndOfStream,
-  ReadTimeout,
   Reset,
   TcpError,
   type TcpErrorReason,
   Unknown
 } from "../errors/TcpError.ts"
-import { type Decoder, MarkerReader, refuseSize, type Step } from "./bytes/framing.ts"
-import { type Marker, Search } from "./bytes/markerSearch.ts"
 import { ReadBuffer, toBuffer } from "./bytes/readBuffer.ts"
 import { WriteBatch } from "./bytes/writeBatch.ts"
-import { within } from "./net/deadline.ts"
 import { copyOf, type DirectReads, directReads } from "./net/directReads.ts"
 import * as ConnectionDuplex from "./net/duplex.ts"
 import { disown, own, ownData, type Owner } from "./net/owner.ts"
@@ -36,17 +30,9 @@ export type CloseReason =
   | { readonly _tag: "Broken"; readonly error: TcpError }
 
 /** Takes what a read wants out of the buffer, or `undefined` when there is too little. */
-type Attempt<A> = (core: ConnectionCore) => Exit.Exit<A, TcpError> | undefined
+export type Attempt<A> = (core: ConnectionCore) => Exit.Exit<A, TcpError> | undefined
 
-const takePiece: Attempt<Buffer> = ({ buffer }) =>
-  buffer.size > 0 ? Exit.succeed(buffer.take(buffer.head.length)) : undefined
-
-const takePieces: Attempt<[Buffer, ...Array<Buffer>]> = ({ buffer }) => {
-  const pieces = buffer.takePieces()
-  return Arr.isArrayNonEmpty(pieces) ? Exit.succeed(pieces) : undefined
-}
-
-const failure = (reason: TcpErrorReason) => Exit.fail(new TcpError({ reason }))
+export const failure = (reason: TcpErrorReason) => Exit.fail(new TcpError({ reason }))
 
 const reasonOf = (cause: NodeJS.ErrnoException): TcpErrorReason =>
   cause.code === undefined
@@ -236,119 +222,13 @@ export class ConnectionCore implements Owner {
   }
 
   /** Runs an attempt until it gives something, each time `need` bytes are there. */
-  private until<A>(attempt: Attempt<A>, need = 0): Effect.Effect<A, TcpError> {
+  until<A>(attempt: Attempt<A>, need = 0): Effect.Effect<A, TcpError> {
     return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, attempt, need))
   }
 
   /** The same with an attempt that remembers how far it has looked, and is made anew each time the effect is run. */
-  private untilFound<A>(make: () => Attempt<A>): Effect.Effect<A, TcpError> {
+  untilFound<A>(make: () => Attempt<A>): Effect.Effect<A, TcpError> {
     return Effect.withFiber((fiber) => this.begin(fiber) ?? this.attempt(fiber, make(), 0))
-  }
-
-  private timed<A>(effect: Effect.Effect<A, TcpError>, timeout: Duration.Input | undefined) {
-    if (timeout === undefined) return effect
-    const after = Duration.fromInputUnsafe(timeout)
-    return within(effect, after, () => failure(new ReadTimeout({ after, received: this.buffer.size })))
-  }
-
-  /** Everything that is there, at least one piece. */
-  get readPieces(): Effect.Effect<[Buffer, ...Array<Buffer>], TcpError> {
-    return this.until(takePieces)
-  }
-
-  /** What came first, as it came. */
-  readPiece(timeout: Duration.Input | undefined): Effect.Effect<Buffer, TcpError> {
-    return this.timed(this.until(takePiece), timeout)
-  }
-
-  /** The bytes up to and with the marker, or `maxSize` of them, or what is left at the end; at most `limit` before a marker. */
-  read(
-    options: {
-      readonly maxSize?: number | undefined
-      readonly marker?: Marker | undefined
-      readonly timeout?: Duration.Input | undefined
-      readonly limit: number
-    }
-  ): Effect.Effect<Buffer, TcpError> {
-    const { buffer } = this
-    const { marker, maxSize } = options
-    const refusal = maxSize === undefined ? undefined : refuseSize(maxSize)
-    if (refusal !== undefined) return failure(refusal)
-    return this.timed(
-      this.untilFound(() => {
-        const reader = marker === undefined ? undefined : new MarkerReader(marker, maxSize ?? options.limit)
-        const search = new Search()
-        return () => {
-          if (reader !== undefined) {
-            const end = reader.end(buffer, search)
-            if (end !== undefined && Result.isSuccess(end) && end.success <= (maxSize ?? end.success)) {
-              return Exit.succeed(buffer.take(end.success))
-            }
-            // a marker that does not come in time is no failure where maxSize says what to give instead
-            if (end !== undefined && Result.isFailure(end)) {
-              if (maxSize === undefined || end.failure._tag !== "FrameTooLarge") return failure(end.failure)
-            }
-          }
-          if (maxSize !== undefined && buffer.size >= maxSize) return Exit.succeed(buffer.take(maxSize))
-          // a clean end gives what is left; after a broken connection it stays buffered
-          return buffer.size > 0 && this.endOfInput()?._tag === "EndOfStream"
-            ? Exit.succeed(buffer.take(buffer.size))
-            : undefined
-        }
-      }),
-      options.timeout
-    )
-  }
-
-  readExactly(count: number): Effect.Effect<Buffer, TcpError> {
-    const refusal = refuseSize(count)
-    if (refusal !== undefined) return failure(refusal)
-    const take: Attempt<Buffer> = () => this.buffer.size >= count ? Exit.succeed(this.buffer.take(count)) : undefined
-    return this.until(take, count)
-  }
-
-  /** The bytes up to a marker, with it or without. */
-  readUntil(marker: Marker, maxSize: number, includeMarker: boolean): Effect.Effect<Buffer, TcpError> {
-    return this.untilFound(() => {
-      const reader = new MarkerReader(marker, maxSize)
-      const search = new Search()
-      return () => {
-        const end = reader.end(this.buffer, search)
-        if (end === undefined) return undefined
-        if (Result.isFailure(end)) return failure(end.failure)
-        const taken = this.buffer.take(end.success)
-        return Exit.succeed(includeMarker ? taken : taken.subarray(0, end.success - marker.size))
-      }
-    })
-  }
-
-  /** The next frame out of the buffer: one that is whole, or the last one when the peer has ended. */
-  takeFrame<A>(decoder: Decoder<A>): Step<A> {
-    return decoder.next(this.buffer)
-      ?? (this.buffer.size > 0 && this.endOfInput()?._tag === "EndOfStream" ? decoder.last(this.buffer) : undefined)
-  }
-
-  /** One frame. */
-  readFrame<A>(decoder: Decoder<A>): Effect.Effect<A, TcpError> {
-    const take: Attempt<A> = () => {
-      const step = this.takeFrame(decoder)
-      return step === undefined
-        ? undefined
-        : Result.isSuccess(step)
-        ? Exit.succeed(step.success)
-        : failure(step.failure)
-    }
-    return this.until(take)
-  }
-
-  /** All frames that are there, at least one; a frame that fails comes after those before it. */
-  readFrames<A>(decoder: Decoder<A>): Effect.Effect<[A, ...Array<A>], TcpError> {
-    const take: Attempt<[A, ...Array<A>]> = () => {
-      const taken = decoder.takeAll(this.buffer, this.endOfInput()?._tag === "EndOfStream")
-      if (Arr.isArrayNonEmpty(taken.frames)) return Exit.succeed(taken.frames)
-      return taken.failure === undefined ? undefined : failure(taken.failure)
-    }
-    return this.until(take)
   }
 
   /** Gives all that arrives to `consumer`, in memory that is used again afterwards. */

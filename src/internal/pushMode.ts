@@ -6,6 +6,7 @@ import * as Result from "effect/Result"
 import { TcpError, type TcpErrorReason } from "../errors/TcpError.ts"
 import type { Decoder } from "./bytes/framing.ts"
 import type { ConnectionCore } from "./connection.ts"
+import { takeFrame } from "./reads.ts"
 
 /**
  * Handles frames as they arrive. The frames that came together are handled in one fiber, in a loop: a handler that never
@@ -55,7 +56,7 @@ class FramePump<A, E, R> {
     this.more = 2 * loop.currentOpCount >= loop.cache.maxOpsBeforeYield
     if (this.more) return false
     const { core } = this
-    const taken = core.takeFrame(this.decoder)
+    const taken = takeFrame(core, this.decoder)
     if (taken === undefined) {
       const end = core.endOfInput()
       if (end !== undefined) {

@@ -66,6 +66,7 @@ import { addressOf, close, isClosedIn, scopedUnlessFailed } from "../internal/ne
 import { type DialTarget, hostOf, parse as parseTarget } from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { runFrames } from "../internal/pushMode.ts"
+import * as Reads from "../internal/reads.ts"
 import * as EffectSocket from "../internal/socket.ts"
 import * as TlsHandshake from "../internal/tls/handshake.ts"
 import { resolve, resolveServer, type TlsOptions } from "../internal/tls/options.ts"
@@ -282,8 +283,8 @@ class Impl implements Connection {
   }
 
   read(options: ReadOptions = {}) {
-    if (options.marker === undefined && options.maxSize === undefined) return this.core.readPiece(options.timeout)
-    return this.core.read({
+    if (options.marker === undefined && options.maxSize === undefined) return Reads.piece(this.core, options.timeout)
+    return Reads.bytes(this.core, {
       maxSize: options.maxSize,
       marker: options.marker === undefined ? undefined : markerOf(options.marker),
       timeout: options.timeout,
@@ -297,16 +298,17 @@ class Impl implements Connection {
     )
   }
   readExactly(count: number) {
-    return this.core.readExactly(count)
+    return Reads.exactly(this.core, count)
   }
   get readBatch() {
-    return this.core.readPieces
+    return Reads.pieces(this.core)
   }
   readUntil(
     marker: string | Uint8Array,
     options?: { readonly maxSize?: number | undefined; readonly includeMarker?: boolean | undefined }
   ) {
-    return this.core.readUntil(
+    return Reads.until(
+      this.core,
       markerOf(marker),
       options?.maxSize ?? Framing.defaultMaxSize,
       options?.includeMarker === true
@@ -316,7 +318,7 @@ class Impl implements Connection {
     return this.readFrame(options === undefined ? lines : Framing.lines(options))
   }
   readFrame<A>(framing: Framing.Framing<A>) {
-    return Effect.suspend(() => this.core.readFrame(new Decoder(framing)))
+    return Effect.suspend(() => Reads.frame(this.core, new Decoder(framing)))
   }
   get takeBuffered() {
     return Effect.sync(() => this.core.buffer.take(this.core.buffer.size))
@@ -325,10 +327,10 @@ class Impl implements Connection {
     return Effect.sync(() => this.core.unread(bytes))
   }
   get reads() {
-    return endsQuietly(Stream.fromPull(Effect.succeed(this.core.readPieces)))
+    return endsQuietly(Stream.fromPull(Effect.succeed(Reads.pieces(this.core))))
   }
   frames<A>(framing: Framing.Framing<A>) {
-    return endsQuietly(Stream.fromPull(Effect.sync(() => this.core.readFrames(new Decoder(framing)))))
+    return endsQuietly(Stream.fromPull(Effect.sync(() => Reads.frames(this.core, new Decoder(framing)))))
   }
 
   runFrames<A, E, R>(framing: Framing.Framing<A>, handler: (frame: A) => Effect.Effect<unknown, E, R>) {

@@ -2,8 +2,8 @@ import * as Effect from "effect/Effect"
 import { constants } from "node:crypto"
 import * as NodeTls from "node:tls"
 import type { TlsConfigError } from "../../errors/TlsConfigError.ts"
-import type { TlsOptions } from "./options.ts"
 import * as Source from "./source.ts"
+import type { TlsOptions } from "./tlsOptions.ts"
 
 /** All that the files of the options hold: when it is the same as before, there is nothing to reload. */
 export interface Material {
