@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Connection from "../../src/services/Connection.ts"
 import * as Framing from "../../src/services/Framing.ts"
@@ -152,6 +153,54 @@ describe("Connection.runFrames and what it writes", () => {
       assert.deepStrictEqual(peer.packets, ["ab"])
       yield* connection.write("after")
       assert.deepStrictEqual(peer.packets, ["ab", "after"])
+    }))
+
+  it.effect.prop(
+    "keeps answers in their order, whatever their sizes, and however they are written",
+    {
+      answers: Schema.Array(Schema.Struct({
+        size: Schema.Literals([0, 1, 100, 4095, 4096, 20_000]),
+        how: Schema.Literals(["write", "writeAll", "after a turn"])
+      })).check(Schema.isMaxLength(30)),
+      together: Schema.Literals([1, 3, 100])
+    },
+    ({ answers, together }) =>
+      Effect.gen(function*() {
+        const { connection, peer } = yield* packetConnection
+        const texts = answers.map(({ size }, i) => String.fromCharCode(97 + i % 26).repeat(size))
+        const serving = yield* running(connection, (line) => {
+          const text = texts[Number(line)] ?? ""
+          switch (answers[Number(line)]?.how) {
+            case "writeAll":
+              return connection.writeAll([text.slice(0, 10), text.slice(10)])
+            case "after a turn":
+              return Effect.andThen(turn, connection.write(text))
+            default:
+              return connection.write(text)
+          }
+        })
+        for (let i = 0; i < answers.length; i += together) {
+          peer.arrive(answers.slice(i, i + together).map((_, k) => `${i + k}\n`).join(""))
+        }
+        peer.endInput()
+        yield* Fiber.join(serving)
+        assert.isTrue(peer.packets.join("") === texts.join(""))
+        assert.strictEqual((yield* connection.stats).bytesWritten, texts.join("").length)
+      }).pipe(Effect.scoped),
+    { arbitrary: { runs: 100 } }
+  )
+
+  it.effect("sends the answers of a burst before our side ends, and before the connection closes", () =>
+    Effect.gen(function*() {
+      for (const end of ["closeWrite", "close"] as const) {
+        const { connection, peer } = yield* packetConnection
+        peer.arrive("a\nb\nc\n")
+        peer.endInput()
+        yield* Effect.exit(
+          connection.runFrames(lines, (line) => line === "b" ? connection[end] : connection.write(line))
+        )
+        assert.strictEqual(peer.packets[0], "a")
+      }
     }))
 
   it.effect("waits with a handler whose peer takes nothing, and loses no answer", () =>
