@@ -11,6 +11,9 @@ export interface ReadSink {
 
 const size = 64 * 1024
 
+/** What a socket in the middle of something large reads into: memory of this size is found again sooner than larger. */
+const ownSize = 32 * 1024
+
 /**
  * All sockets read into this memory: Node hands over each read before it begins another. Not so on Windows, where a read
  * is given its memory before there is anything to read.
@@ -44,11 +47,12 @@ export class DirectReads {
 
   /** For `onread`: the first `count` bytes of the buffer have been read. Says whether to go on reading. */
   deliver(socket: Net.Socket, count: number): boolean {
-    const lent = this.buffer === shared
-    const bytes = this.buffer.subarray(0, count)
-    this.buffer = count === size && this.keeps ? Buffer.allocUnsafeSlow(size) : shared
+    const { buffer } = this
+    const lent = buffer === shared
+    const bytes = buffer.subarray(0, count)
+    this.buffer = count === buffer.length && this.keeps ? Buffer.allocUnsafeSlow(ownSize) : shared
     // little in a large buffer of its own would hold all of it
-    const given = lent || count > size / 2 ? bytes : copyOf(bytes)
+    const given = lent || count > ownSize / 2 ? bytes : copyOf(bytes)
     if (this.sink !== undefined) return this.sink.receive(given, lent)
     return socket.push(lent ? copyOf(given) : given)
   }

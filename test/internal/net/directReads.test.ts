@@ -22,6 +22,9 @@ import { read, readAll, resetByUs, turns, write } from "../../support/streams.ts
 
 const size = 64 * 1024
 
+/** What a socket reads into in bulk. */
+const ownSize = 32 * 1024
+
 const live = (
   title: string,
   body: () => Effect.Effect<unknown, unknown, Dialer.Dialer | Listener.Listener | Scope.Scope>,
@@ -100,7 +103,24 @@ const readings: Record<string, Reading> = {
 }
 
 /** Sizes around those at which reading changes. */
-const writeSizes = [1, 2, 100, size - 1, 1, size, size + 1, 3, 2 * size, 5 * size + 7, 1, 1000, size / 2, size / 2 + 1]
+const writeSizes = [
+  1,
+  2,
+  100,
+  ownSize,
+  ownSize + 1,
+  size - 1,
+  1,
+  size,
+  size + 1,
+  3,
+  2 * size,
+  5 * size + 7,
+  1,
+  1000,
+  size / 2,
+  size / 2 + 1
+]
 
 /** Writes to one peer, in pieces, each when the other peers have had their turn. */
 const send = (peer: Net.Socket, bytes: Buffer, first: number) =>
@@ -149,7 +169,7 @@ describe("DirectReads", () => {
   it("gives a bulk transfer memory of its own, a new one for each read, as long as they fill it", () => {
     const { read } = reading()
     const shared = read(size).into
-    const bulk = [read(size), read(size), read(size / 2 + 1)]
+    const bulk = [read(ownSize), read(ownSize), read(ownSize / 2 + 1)]
     for (const { copied, lent } of bulk) assert.deepStrictEqual({ copied, lent }, { copied: false, lent: false })
     assert.strictEqual(new Set([shared, ...bulk.map(({ into }) => into)]).size, 4)
     assert.strictEqual(read(10).into, shared)
@@ -158,7 +178,7 @@ describe("DirectReads", () => {
   it("copies little out of memory of its own, so that it does not hold all of that", () => {
     const { read } = reading()
     read(size)
-    const { copied, lent } = read(size / 2)
+    const { copied, lent } = read(ownSize / 2)
     assert.deepStrictEqual({ copied, lent }, { copied: true, lent: false })
   })
 
