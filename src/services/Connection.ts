@@ -45,16 +45,16 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { formatHost, formatSocketAddress, isInetAddress, type SocketAddress } from "effect/net/NetAddress"
+import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
-import { ConnectTimeout, DialError, type DialErrorReason } from "../errors/DialError.ts"
-import { Closed, PlaintextBuffered, TcpError, WriteTimeout } from "../errors/TcpError.ts"
+import type { DialError } from "../errors/DialError.ts"
+import { TcpError, WriteTimeout } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { Decoder } from "../internal/bytes/framing.ts"
 import { Marker } from "../internal/bytes/markerSearch.ts"
@@ -62,14 +62,15 @@ import * as Text from "../internal/bytes/text.ts"
 import { type CloseReason, ConnectionCore } from "../internal/connection.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
 import { within } from "../internal/net/deadline.ts"
-import { addressOf, close, isClosedIn, scopedUnlessFailed } from "../internal/net/duplex.ts"
-import { type DialTarget, hostOf, parse as parseTarget } from "../internal/net/target.ts"
+import { addressOf, isClosedIn } from "../internal/net/duplex.ts"
+import type { DialTarget } from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { runFrames } from "../internal/pushMode.ts"
 import * as Reads from "../internal/reads.ts"
 import * as EffectSocket from "../internal/socket.ts"
+import { startTls } from "../internal/startTls.ts"
 import * as TlsHandshake from "../internal/tls/handshake.ts"
-import { resolve, resolveServer, type TlsOptions } from "../internal/tls/options.ts"
+import type { TlsOptions } from "../internal/tls/options.ts"
 import * as Framing from "./Framing.ts"
 
 /**
@@ -367,7 +368,7 @@ class Impl implements Connection {
 
   upgradeTls(tls: TlsOptions = {}, options: UpgradeOptions = {}) {
     return Effect.flatMap(
-      upgrade(this.core, this.options, tls, options),
+      startTls(this.core, this.options, tls, options),
       (duplex) =>
         fromDuplex(duplex, {
           ...this.options,
@@ -399,60 +400,6 @@ class Impl implements Connection {
     return Effect.sync(() => ({ bytesRead: this.core.bytesRead, bytesWritten: this.core.bytesWritten }))
   }
 }
-
-/** Writes what is said last in the clear and waits until that, and what was written before, has left. */
-const flush = (duplex: Duplex, reply: string | Uint8Array = "") =>
-  Effect.callback<void>((resume) => {
-    if (reply.length === 0 && duplex.writableLength === 0) return resume(Effect.void)
-    // a stream that breaks here fails the handshake
-    duplex.write(reply, () => resume(Effect.void))
-  })
-
-/** The name of the peer that a certificate has to be for. */
-const peerName = (target: DialTarget | undefined, duplex: Duplex) => {
-  const dialed = target === undefined ? undefined : Option.getOrUndefined(Result.getSuccess(parseTarget(target)))
-  if (dialed !== undefined) return hostOf(dialed)
-  return Option.match(addressOf(duplex, "remote"), {
-    onNone: () => "localhost",
-    onSome: (address) => isInetAddress(address) ? formatHost(address) : "localhost"
-  })
-}
-
-const refuse = (received: number) => new TcpError({ reason: new PlaintextBuffered({ received }) })
-
-const secure = Effect.fnUntraced(function*(
-  duplex: Duplex,
-  { role, target }: FromDuplexOptions,
-  tls: TlsOptions,
-  { reply, timeout }: UpgradeOptions
-) {
-  const name = peerName(target, duplex)
-  const resolved = yield* role === "accepted" ? resolveServer(tls) : resolve(tls)
-  // with a reply, this side has not yet said that the client may begin
-  if (reply !== undefined && duplex.readableLength > 0) return yield* refuse(duplex.readableLength)
-  const fail = (reason: DialErrorReason) => new DialError({ target: tls.servername ?? name, hop: "tls", reason })
-  const after = Duration.fromInputUnsafe(timeout ?? "10 seconds")
-  const handshake = role === "accepted"
-    ? TlsHandshake.server(duplex, resolved)
-    : TlsHandshake.client(duplex, resolved, name)
-  return yield* scopedUnlessFailed(
-    within(
-      Effect.mapError(Effect.andThen(flush(duplex, reply), handshake), fail),
-      after,
-      () => Effect.fail(fail(new ConnectTimeout({ after, phase: "the TLS handshake" })))
-    )
-  )
-})
-
-const upgrade = (core: ConnectionCore, known: FromDuplexOptions, tls: TlsOptions, options: UpgradeOptions) =>
-  Effect.suspend(() => {
-    const unread = core.detach()
-    if (unread === undefined) return Effect.fail(new TcpError({ reason: new Closed() }))
-    return Effect.onError(
-      unread > 0 ? Effect.fail(refuse(unread)) : secure(core.duplex, known, tls, options),
-      (cause) => close(core.duplex, Exit.failCause(cause))
-    )
-  })
 
 /**
  * Whether a value is a connection of this library.

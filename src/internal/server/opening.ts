@@ -8,7 +8,7 @@ import { TlsHandshake } from "../../errors/DialError.ts"
 import type { TcpError } from "../../errors/TcpError.ts"
 import type { TlsConfigError } from "../../errors/TlsConfigError.ts"
 import { within } from "../net/deadline.ts"
-import { close } from "../net/duplex.ts"
+import { closeOwned } from "../net/duplex.ts"
 import { type ProxyHeaderError, type ProxyProtocolOptions, receiver } from "../proxy/proxyProtocol.ts"
 import { server as tlsServer } from "../tls/handshake.ts"
 import { resolveServer, type TlsOptions } from "../tls/options.ts"
@@ -54,7 +54,7 @@ export const opening = Effect.fnUntraced(function*(
   })
   return (duplex) =>
     Effect.andThen(
-      Effect.addFinalizer((exit) => close(duplex, exit)),
+      Effect.addFinalizer((exit) => closeOwned(duplex, exit)),
       within(shake(duplex), timeout, () => Effect.fail(late))
     )
 })
