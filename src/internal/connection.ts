@@ -341,11 +341,16 @@ export class ConnectionCore implements Owner {
     if (bytes !== undefined && this.duplex.writable) this.duplex.write(bytes)
   }
 
-  private put(piece: Uint8Array): void {
+  /** Says whether there is surely room for more. */
+  private put(piece: Uint8Array): boolean {
     this.bytesWritten += piece.length
-    if (this.batch !== undefined && !this.batch.accepts(piece)) this.flush()
-    if (this.batch !== undefined) this.batch.add(piece)
-    else this.duplex.write(piece)
+    if (this.batch === undefined) return this.duplex.write(piece)
+    if (this.batch.accepts(piece)) {
+      this.batch.add(piece)
+      return true
+    }
+    this.flush()
+    return this.duplex.write(piece)
   }
 
   /** Writes; done when the stream has taken it and has room for more. */
@@ -353,8 +358,7 @@ export class ConnectionCore implements Owner {
     return Effect.suspend(() => {
       const reason = this.unwritable()
       if (reason !== undefined) return failure(reason)
-      this.put(piece)
-      return this.duplex.writableNeedDrain ? this.drained : Exit.void
+      return this.put(piece) || !this.duplex.writableNeedDrain ? Exit.void : this.drained
     })
   }
 

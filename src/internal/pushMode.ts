@@ -56,7 +56,8 @@ class FramePump<A, E, R> {
     this.more = 2 * loop.currentOpCount >= loop.cache.maxOpsBeforeYield
     if (this.more) return false
     const { core } = this
-    const taken = takeFrame(core, this.decoder)
+    // after a frame there is mostly nothing, which need not be decoded
+    const taken = this.frame !== undefined && core.buffer.size === 0 ? undefined : takeFrame(core, this.decoder)
     if (taken === undefined) {
       const end = core.endOfInput()
       if (end !== undefined) {
