@@ -11,7 +11,7 @@ export interface ReadSink {
 
 const size = 64 * 1024
 
-/** What a socket in the middle of something large reads into: measured, mostly at half the cost of 64 KiB and never at more. */
+/** What a socket in the middle of something large reads into: measured, mostly at half the cost of 64 KiB. */
 const ownSize = 32 * 1024
 
 /**
