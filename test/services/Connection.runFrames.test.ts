@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Connection from "../../src/services/Connection.ts"
@@ -67,6 +68,18 @@ describe("Connection.runFrames", () => {
       peer.endInput()
       yield* connection.runFrames(lines, () => Effect.suspend(() => ++count % 2 === 0 ? Effect.yieldNow : Effect.void))
       assert.strictEqual(count, 20_000)
+    }))
+
+  it.effect("goes on where fibers make way for others after few steps", () =>
+    Effect.gen(function*() {
+      for (const steps of [3, 4, 8]) {
+        const { connection, peer } = yield* packetConnection
+        const { note, seen } = noting()
+        peer.arrive("a\nb\nc\n")
+        peer.endInput()
+        yield* Effect.provideService(connection.runFrames(lines, note), Scheduler.MaxOpsBeforeYield, steps)
+        assert.deepStrictEqual(seen, ["a", "b", "c"])
+      }
     }))
 
   it.effect("lets a handler read from the same connection", () =>

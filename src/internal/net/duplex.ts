@@ -30,6 +30,10 @@ export const closed = (duplex: Duplex): Effect.Effect<void> =>
 /** Destroys a stream once what was written to it, and its end, have reached the system; waits for that only so long. */
 export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
   Effect.callback((resume) => {
+    if (duplex.writableFinished || duplex.destroyed) {
+      duplex.destroy()
+      return resume(Effect.void)
+    }
     const settle = () => {
       stop()
       resume(Effect.void)
@@ -39,7 +43,6 @@ export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
       duplex.off("finish", settle).off("close", settle).destroy()
     }
     const stopAlarm = alarm(realClock, linger, settle)
-    if (duplex.writableFinished || duplex.destroyed) return settle()
     duplex.once("finish", settle).once("close", settle)
     return Effect.sync(stop)
   })
