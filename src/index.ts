@@ -67,6 +67,9 @@ export * as SshError from "./errors/SshError.ts"
 /** An open SSH connection: commands and tunnels. */
 export * as SshSession from "./services/SshSession.ts"
 
+/** Which SSH server, as whom, over which way, and how to know that it is the right one. @since 0.1.0 */
+export * as SshSettings from "./services/SshSettings.ts"
+
 /** An SSH jump host as a Dialer layer. */
 export * as SshTunnel from "./layers/SshTunnel.ts"
 

@@ -220,6 +220,164 @@ export class OutputTooLarge extends Schema.TaggedError<OutputTooLarge>("hawser/S
 }
 
 /**
+ * The agent that holds the keys cannot be asked: there is no socket, nobody listens there, or it does not answer as an agent
+ * does. Found out before anything is dialled.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class AgentUnavailable extends Schema.TaggedError<AgentUnavailable>("hawser/SshError/AgentUnavailable")(
+  "AgentUnavailable",
+  { detail: Schema.String, cause: Schema.optional(Schema.Defect()) }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the SSH agent cannot be asked: ${this.detail}`
+  }
+}
+
+/**
+ * Something that SSH has and this library does not carry. `feature` says what: a host that is known by a certificate
+ * authority only, a server that insists on a post-quantum key exchange, a security key without an agent, ...
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unsupported extends Schema.TaggedError<Unsupported>("hawser/SshError/Unsupported")(
+  "Unsupported",
+  {
+    feature: Schema.Literals(["host certificate", "post-quantum key exchange", "security key", "algorithm", "other"]),
+    detail: Schema.String
+  }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `not supported (${this.feature}): ${this.detail}`
+  }
+}
+
+/**
+ * An `ssh_config` file cannot be read or understood. `line` is 0 where the file as a whole is meant.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>("hawser/SshError/ConfigInvalid")(
+  "ConfigInvalid",
+  { file: Schema.String, line: Schema.Int, detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `${this.file}${this.line === 0 ? "" : `:${this.line}`}: ${this.detail}`
+  }
+}
+
+/**
+ * The server does not forward: it may be forbidden there, or `address` is in use.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ForwardRefused extends Schema.TaggedError<ForwardRefused>("hawser/SshError/ForwardRefused")(
+  "ForwardRefused",
+  { address: Schema.String, detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the server does not forward ${this.address}: ${this.detail}`
+  }
+}
+
+/**
+ * What an SFTP server answers when it cannot do something (draft-ietf-secsh-filexfer-02, section 7, by number):
+ * 1 `EndOfFile`, 2 `NoSuchFile`, 3 `PermissionDenied`, 4 `Failure`, 5 `BadMessage`, 6 `NoConnection`, 7 `ConnectionLost`,
+ * 8 `OpUnsupported`. OpenSSH says `Failure` to all that has no number here: a full disk, a folder that is not empty, a file
+ * that exists. `Other` is a number of later versions.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const SftpStatusName = Schema.Literals([
+  "EndOfFile",
+  "NoSuchFile",
+  "PermissionDenied",
+  "Failure",
+  "BadMessage",
+  "NoConnection",
+  "ConnectionLost",
+  "OpUnsupported",
+  "Other"
+])
+
+/**
+ * What an SFTP server answers when it cannot do something.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SftpStatusName = typeof SftpStatusName.Type
+
+/**
+ * The SFTP server could not do something with a file. `operation` is what (`open`, `rename`, ...), `path` with which file,
+ * `code` the number of its answer, `status` its name and `detail` the server's words.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class SftpStatus extends Schema.TaggedError<SftpStatus>("hawser/SshError/SftpStatus")(
+  "SftpStatus",
+  {
+    operation: Schema.String,
+    path: Schema.String,
+    code: Schema.Int,
+    status: SftpStatusName,
+    detail: Schema.String
+  }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `${this.operation} ${JSON.stringify(this.path)}: ${
+      this.detail === "" ? this.status : this.detail
+    } (${this.code})`
+  }
+}
+
+/**
+ * The other side does not speak SFTP, or SCP, as it should: the server printed something before it began, an answer is too
+ * long or has no question, a file is shorter than it was said to be. The channel was closed.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class TransferProtocol extends Schema.TaggedError<TransferProtocol>("hawser/SshError/TransferProtocol")(
+  "TransferProtocol",
+  { detail: Schema.String }
+) {
+  /** Whether trying again could succeed. */
+  get isRetryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `the file transfer cannot go on: ${this.detail}`
+  }
+}
+
+/**
  * Something this library has no name for; `cause` is the system's error.
  *
  * @category reasons
@@ -254,6 +412,12 @@ export const SshErrorReason = Schema.Union([
   ConnectionLost,
   CommandTimeout,
   OutputTooLarge,
+  AgentUnavailable,
+  Unsupported,
+  ConfigInvalid,
+  ForwardRefused,
+  SftpStatus,
+  TransferProtocol,
   Unknown
 ])
 

@@ -38,6 +38,7 @@ import type { DialError } from "../errors/DialError.ts"
 import type { SshError } from "../errors/SshError.ts"
 import { Dialer } from "../services/Dialer.ts"
 import * as Ssh from "../services/Ssh.ts"
+import type * as SshSettings from "../services/SshSettings.ts"
 
 /**
  * Dials through an SSH server. Fails to build as `Ssh.connect` fails. Each call makes a new layer with a session of its own.
@@ -45,7 +46,7 @@ import * as Ssh from "../services/Ssh.ts"
  * @category layers
  * @since 0.1.0
  */
-export const layer = (settings: Ssh.SshSettings): Layer.Layer<Dialer, DialError | SshError, Dialer> =>
+export const layer = (settings: SshSettings.SshSettings): Layer.Layer<Dialer, DialError | SshError, Dialer> =>
   Layer.fresh(Layer.effect(
     Dialer,
     Effect.gen(function*() {

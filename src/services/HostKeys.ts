@@ -21,9 +21,9 @@
  * **Example** (Pinning a key that was read from the machine's console)
  *
  * ```ts
- * import { HostKeys, Ssh, SshAuth } from "hawser"
+ * import { HostKeys, SshAuth, type SshSettings } from "hawser"
  *
- * const settings: Ssh.SshSettings = {
+ * const settings: SshSettings.SshSettings = {
  *   host: "bastion",
  *   username: "ops",
  *   auth: SshAuth.privateKey({ key: "~/.ssh/id_ed25519" }),
@@ -35,7 +35,7 @@
  */
 import * as Effect from "effect/Effect"
 import { HostKeyRejected, type SshErrorReason, Unknown } from "../errors/SshError.ts"
-import * as KnownHosts from "../internal/ssh/knownHosts.ts"
+import * as KnownHosts from "../internal/ssh/hostKeys/knownHosts.ts"
 import * as UserFiles from "../internal/ssh/userFiles.ts"
 
 export type {
@@ -47,7 +47,7 @@ export type {
    * @since 0.1.0
    */
   HostKey
-} from "../internal/ssh/knownHosts.ts"
+} from "../internal/ssh/hostKeys/knownHosts.ts"
 
 /**
  * The server whose key is being checked.

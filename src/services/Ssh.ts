@@ -45,43 +45,12 @@ import type { DialError } from "../errors/DialError.ts"
 import { SshError, type SshErrorReason } from "../errors/SshError.ts"
 import { EventSink } from "../internal/events.ts"
 import { scopedUnlessFailed } from "../internal/net/duplex.ts"
-import * as Ssh2Auth from "../internal/ssh/authentication.ts"
+import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
-import type * as SshAuth from "./SshAuth.ts"
 import * as SshSession from "./SshSession.ts"
-
-/**
- * Which server, as whom, and how to know that it is the right one.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SshSettings {
-  /** A name or an address, without brackets. */
-  readonly host: string
-  /** Default 22. */
-  readonly port?: number | undefined
-  /** Whom to log in as. */
-  readonly username: string
-  /** One way to log in, or several that are tried in order. */
-  readonly auth: SshAuth.SshAuth | ReadonlyArray<SshAuth.SshAuth>
-  /** Which host keys to accept. Default `HostKeys.knownHosts()`. */
-  readonly hostKeys?: HostKeys.HostKeys | undefined
-  /** How long the way to the server's port may take. Default: that of the Dialer. */
-  readonly connectTimeout?: Duration.Input | undefined
-  /**
-   * How long it may take from there until commands can run: the keys, the verification of the host key, the login. Default
-   * 20 seconds.
-   */
-  readonly handshakeTimeout?: Duration.Input | undefined
-  /**
-   * How often to ask a silent server whether it is still there; three questions without an answer end the session. `false`
-   * never asks. Default 15 seconds.
-   */
-  readonly keepAlive?: Duration.Input | false | undefined
-}
+import type { SshSettings } from "./SshSettings.ts"
 
 /**
  * The service: `connect` opens a session for as long as the scope lives, `execute` runs one command in a session of its own.
@@ -106,7 +75,7 @@ export class Ssh extends Context.Service<Ssh, {
   ) => Effect.Effect<SshSession.CommandResult, DialError | SshError | E, R>
 }>()("hawser/Ssh") {}
 
-const isMany = (auth: SshSettings["auth"]): auth is ReadonlyArray<SshAuth.SshAuth> => Array.isArray(auth)
+const isMany = <A>(value: A | ReadonlyArray<A>): value is ReadonlyArray<A> => Array.isArray(value)
 
 /** How errors, spans and events call a server: `ssh ops@bastion:22`. */
 const nameOf = ({ host, username }: SshSettings, port: number): string =>

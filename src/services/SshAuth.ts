@@ -35,7 +35,7 @@
  * @since 0.1.0
  */
 import type * as Redacted from "effect/Redacted"
-import type { Credential } from "../internal/ssh/credential.ts"
+import type { Credential } from "../internal/ssh/auth/credential.ts"
 
 /**
  * One way to log in.

@@ -47,10 +47,11 @@ import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { CommandTimeout, type ConnectionLost, SshError, type SshErrorReason } from "../errors/SshError.ts"
-import * as Ssh2Channel from "../internal/ssh/channel.ts"
+import * as Ssh2Channel from "../internal/ssh/channel/open.ts"
+import * as Ssh2Process from "../internal/ssh/channel/process.ts"
 import type { Connection } from "../internal/ssh/client.ts"
-import type { HostKey } from "../internal/ssh/knownHosts.ts"
-import * as Ssh2Tunnel from "../internal/ssh/tunnel.ts"
+import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
+import type { HostKey } from "../internal/ssh/hostKeys/knownHosts.ts"
 import type { Dialer } from "./Dialer.ts"
 
 /**
@@ -199,7 +200,7 @@ export const make = (connection: Connection, name: string, connectTimeout: Durat
       Ssh2Channel.open(
         connection,
         (done) => connection.client.exec(command, options?.env === undefined ? {} : { env: options.env }, done),
-        (channel) => Ssh2Channel.process(connection, channel)
+        (channel) => Ssh2Process.process(connection, channel)
       ),
       (process) => process.close,
       { interruptible: true }
@@ -242,7 +243,7 @@ export const make = (connection: Connection, name: string, connectTimeout: Durat
         orElse: () => Effect.fail(failed(new CommandTimeout({ after })))
       })
     }),
-    dialer: Ssh2Tunnel.path(connection, name, connectTimeout),
+    dialer: Ssh2Direct.path(connection, name, connectTimeout),
     closed: Effect.callback((resume) => {
       const lost = connection.lost()
       if (lost !== undefined) return resume(Effect.succeed(lost))

@@ -12,8 +12,8 @@ import * as SshTunnel from "../../src/layers/SshTunnel.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Listener from "../../src/services/Listener.ts"
-import type * as Ssh from "../../src/services/Ssh.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
+import type * as SshSettings from "../../src/services/SshSettings.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { type Answer, keepsPathsApart } from "../support/memoisation.ts"
 import { describeOnNetworks } from "../support/network.ts"
@@ -39,7 +39,7 @@ const echoServer = Effect.fnUntraced(function*(path?: string) {
 })
 
 /** The Dialer that dials from the server. */
-const through = Effect.fnUntraced(function*(settings: Ssh.SshSettings) {
+const through = Effect.fnUntraced(function*(settings: SshSettings.SshSettings) {
   const below = Layer.succeed(Dialer.Dialer, yield* Dialer.Dialer)
   const context = yield* Layer.build(Layer.provide(SshTunnel.layer(settings), below))
   return Context.get(context, Dialer.Dialer)
@@ -231,7 +231,7 @@ describe("SshTunnel.layer's session", () => {
 })
 
 const hostKey = generateKey().private
-const bastion: Ssh.SshSettings = {
+const bastion: SshSettings.SshSettings = {
   host: "bastion.test",
   username: "demo",
   auth: SshAuth.password(secret),

@@ -13,15 +13,16 @@ import * as Dialer from "../../src/services/Dialer.ts"
 import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
+import type * as SshSettings from "../../src/services/SshSettings.ts"
 import { OpenSsh, sshSettings } from "./support/openssh.ts"
 import { run, services } from "./support/peer.ts"
 
-const connect = Effect.fnUntraced(function*(changes?: Partial<Ssh.SshSettings>) {
+const connect = Effect.fnUntraced(function*(changes?: Partial<SshSettings.SshSettings>) {
   const ssh = yield* Ssh.Ssh
   return yield* ssh.connect(yield* sshSettings(changes))
 })
 
-const whoAmI = Effect.fnUntraced(function*(auth: Ssh.SshSettings["auth"]) {
+const whoAmI = Effect.fnUntraced(function*(auth: SshSettings.SshSettings["auth"]) {
   const ssh = yield* Ssh.Ssh
   return (yield* ssh.execute(yield* sshSettings({ auth }), "id -un")).text.trimEnd()
 })

@@ -16,6 +16,7 @@ import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
+import type * as SshSettings from "../../src/services/SshSettings.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
@@ -170,7 +171,7 @@ describe("Ssh's handshake", () => {
     leavesNothing(Effect.provide(
       Effect.scoped(Effect.gen(function*() {
         /** What the handshake waits for, once the server has come so far. */
-        const phaseOf = Effect.fnUntraced(function*(settings: Ssh.SshSettings, hasStopped: () => boolean) {
+        const phaseOf = Effect.fnUntraced(function*(settings: SshSettings.SshSettings, hasStopped: () => boolean) {
           const connecting = yield* Effect.forkChild(reasonOf(connect(settings)))
           yield* until(hasStopped)
           yield* TestClock.adjust("20 seconds")
@@ -233,7 +234,12 @@ describe("Ssh's handshake", () => {
   test("can be interrupted while it waits, for whatever it waits", () =>
     Effect.gen(function*() {
       const raw = yield* rawServer()
-      const silent: Ssh.SshSettings = { host: "127.0.0.1", port: raw.port, username: "demo", auth: SshAuth.none }
+      const silent: SshSettings.SshSettings = {
+        host: "127.0.0.1",
+        port: raw.port,
+        username: "demo",
+        auth: SshAuth.none
+      }
       const connecting = yield* Effect.forkChild(connect(silent))
       const socket = yield* raw.next
       yield* Fiber.interrupt(connecting)

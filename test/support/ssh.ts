@@ -7,6 +7,7 @@ import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
+import type * as SshSettings from "../../src/services/SshSettings.ts"
 
 export const secret = Redacted.make("correct horse")
 
@@ -16,7 +17,7 @@ export const sshServer = Effect.fnUntraced(function*(options: SshServer.SshServe
   const listener = yield* Listener.Listener
   const { accept, address } = yield* listener.bind({ host: "127.0.0.1", port: 0 })
   yield* accept.pipe(Effect.map(server.serve), Effect.forever, Effect.forkScoped)
-  const settings: Ssh.SshSettings = {
+  const settings: SshSettings.SshSettings = {
     host: "127.0.0.1",
     port: NetAddress.isInetAddress(address) ? address.port : 0,
     username: "demo",
@@ -27,7 +28,7 @@ export const sshServer = Effect.fnUntraced(function*(options: SshServer.SshServe
 })
 
 /** Connects over the test's own network. */
-export const connect = (settings: Ssh.SshSettings) =>
+export const connect = (settings: SshSettings.SshSettings) =>
   Effect.flatMap(Dialer.Dialer, (dialer) => Ssh.make(dialer).connect(settings))
 
 /** A server and a session with it. */

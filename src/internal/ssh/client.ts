@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import type { AnyAuthMethod, ServerHostKeyAlgorithm } from "ssh2"
 import { ConnectionLost, HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../../errors/SshError.ts"
-import * as Auth from "./authentication.ts"
+import * as Auth from "./auth/authentication.ts"
+import { type HostKey, hostKey } from "./hostKeys/knownHosts.ts"
 import * as Identification from "./identification.ts"
-import { type HostKey, hostKey } from "./knownHosts.ts"
 import Ssh2, { isNative, refused } from "./ssh2.ts"
 
 /** What has to be settled before the server is trusted; see `HostKeys.Check`. */

@@ -3,67 +3,31 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
-import type { ChildProcessHandle } from "effect/process/ChildProcessSpawner"
 import * as HostKeys from "../../../src/services/HostKeys.ts"
-import type * as Ssh from "../../../src/services/Ssh.ts"
 import * as SshAuth from "../../../src/services/SshAuth.ts"
+import type * as SshSettings from "../../../src/services/SshSettings.ts"
 import { loginUser } from "./loginUser.ts"
-import { files, folder, onFreePorts, run, services, start } from "./peer.ts"
+import { files, folder, onFreePorts, services, start } from "./peer.ts"
+import { runSshd, sshKeygen } from "./sshd.ts"
 
-// it starts itself again for each session and therefore wants its absolute path
-const sshd = { command: "/usr/sbin/sshd", package: "openssh-server" }
-const sshKeygen = { command: "ssh-keygen", package: "openssh-client" }
-
-// UsePAM no: with PAM a wrong password costs three seconds. StrictModes no: the keys are in a temporary folder.
 // RekeyLimit: every megabyte both sides agree on new keys. The second port wants a key and then a password.
-const config = (port: number, strictPort: number, folder: string) => `
-Port ${port}
-Port ${strictPort}
-ListenAddress 127.0.0.1
+const config = (strictPort: number, folder: string) => `
 HostKey ${folder}/host_ed25519
 HostKey ${folder}/host_rsa
 HostKey ${folder}/host_ecdsa
-PidFile none
-LogLevel VERBOSE
-UsePAM no
-StrictModes no
-UseDNS no
-PasswordAuthentication yes
-KbdInteractiveAuthentication no
-PubkeyAuthentication yes
 AuthorizedKeysFile ${folder}/authorized_keys
-MaxStartups 100:30:200
 RekeyLimit 1M
 Banner ${folder}/banner
-AllowTcpForwarding yes
-AllowStreamLocalForwarding yes
 AcceptEnv LANG LC_* PEER_*
-PrintMotd no
-PrintLastLog no
-Subsystem sftp internal-sftp
 Match LocalPort ${strictPort}
   AuthenticationMethods publickey,password
 `
-
-/** The processes that serve a connection each. */
-const sessions = (pid: number) =>
-  Effect.gen(function*() {
-    const fs = yield* FileSystem.FileSystem
-    const children = yield* fs.readFileString(`/proc/${pid}/task/${pid}/children`)
-    return children.split(" ").filter((child) => /^\d+$/.test(child)).map(Number)
-  }).pipe(Effect.orDie, Effect.provide(services))
-
-// they outlive the listener, in process groups of their own
-const stopSessions = (handle: ChildProcessHandle) =>
-  Effect.map(sessions(handle.pid), (pids) => pids.forEach((pid) => process.kill(pid, "SIGTERM"))).pipe(
-    Effect.ignoreCause
-  )
 
 const make = Effect.gen(function*() {
   const directory = yield* folder("openssh")
   const user = yield* loginUser
   const fs = yield* FileSystem.FileSystem
-  const keygen = (...args: ReadonlyArray<string>) => run(sshKeygen, args, { cwd: directory })
+  const keygen = sshKeygen(directory)
   const passphrase = "key päss"
   yield* Effect.all([
     keygen("-q", "-t", "ed25519", "-N", "", "-f", "host_ed25519"),
@@ -83,19 +47,12 @@ const make = Effect.gen(function*() {
   )
   yield* files(directory, { authorized_keys: authorized.join("") })
 
-  // privilege separation wants this folder, which is not there after a fresh boot
-  yield* Effect.orDie(fs.makeDirectory("/run/sshd", { recursive: true, mode: 0o755 }))
-  const { pid, port, strictPort } = yield* onFreePorts(2, ([port, strictPort]) =>
-    Effect.gen(function*() {
-      yield* files(directory, { sshd_config: config(port!, strictPort!, directory), banner: "Wölcome\n" })
-      const { pid } = yield* start(sshd, {
-        args: ["-D", "-e", "-f", `${directory}/sshd_config`],
-        cwd: directory,
-        ports: [port!, strictPort!],
-        beforeStop: stopSessions
-      })
-      return { pid, port: port!, strictPort: strictPort! }
-    }))
+  yield* files(directory, { banner: "Wölcome\n" })
+  const { ports: [port, strictPort], sessions } = yield* runSshd({
+    directory,
+    ports: 2,
+    config: ([, strictPort]) => config(strictPort!, directory)
+  })
 
   const hosts = `[127.0.0.1]:${port},[127.0.0.1]:${strictPort}`
   const line = (publicKey: string) => `${hosts} ${publicKey.split(" ", 2).join(" ")}\n`
@@ -112,8 +69,8 @@ const make = Effect.gen(function*() {
   return {
     folder: directory,
     host: "127.0.0.1",
-    port,
-    strictPort,
+    port: port!,
+    strictPort: strictPort!,
     ...user,
     /** Private key files that the server accepts for the user; `encrypted` has `passphrase`, `stranger` is refused. */
     keys: {
@@ -133,7 +90,7 @@ const make = Effect.gen(function*() {
       empty: `${directory}/known_hosts_empty`
     },
     /** The processes that serve a connection each. */
-    sessions: sessions(pid),
+    sessions,
     /** SHA-256 of the ed25519 host key, as OpenSSH prints it. */
     fingerprint
   }
@@ -145,7 +102,9 @@ export class OpenSsh extends Context.Service<OpenSsh, Effect.Success<typeof make
 }
 
 /** How to log in to it with the Ed25519 key, with changes. */
-export const sshSettings = (changes: Partial<Ssh.SshSettings> = {}): Effect.Effect<Ssh.SshSettings, never, OpenSsh> =>
+export const sshSettings = (
+  changes: Partial<SshSettings.SshSettings> = {}
+): Effect.Effect<SshSettings.SshSettings, never, OpenSsh> =>
   Effect.map(OpenSsh, ({ host, keys, knownHosts, port, username }) => ({
     host,
     port,

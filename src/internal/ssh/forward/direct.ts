@@ -11,15 +11,15 @@ import {
   Refused,
   TunnelRefused,
   Unreachable
-} from "../../errors/DialError.ts"
-import type { ChannelRefused, ConnectionLost } from "../../errors/SshError.ts"
-import { close } from "../net/duplex.ts"
-import * as Hop from "../net/hop.ts"
-import { guardErrors } from "../net/owner.ts"
-import * as Target from "../net/target.ts"
-import { open } from "./channel.ts"
-import { isOpen } from "./channelState.ts"
-import type { Connection } from "./client.ts"
+} from "../../../errors/DialError.ts"
+import type { ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
+import { close } from "../../net/duplex.ts"
+import * as Hop from "../../net/hop.ts"
+import { guardErrors } from "../../net/owner.ts"
+import * as Target from "../../net/target.ts"
+import { open } from "../channel/open.ts"
+import type { Connection } from "../client.ts"
+import { isOpen } from "../protocol.ts"
 
 type Done = (error?: Error | null) => void
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type Attempt, Authentication } from "../../../src/internal/ssh/authentication.ts"
+import { type Attempt, Authentication } from "../../../../src/internal/ssh/auth/authentication.ts"
 
 const attempt = (method: Attempt["method"]): Attempt => ({ method, start: (username) => ({ type: "none", username }) })
 const key = attempt("publickey")

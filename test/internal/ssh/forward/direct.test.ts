@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
-import { ChannelRefused, ConnectionLost } from "../../../src/errors/SshError.ts"
-import * as Target from "../../../src/internal/net/target.ts"
-import { reasonOf } from "../../../src/internal/ssh/tunnel.ts"
+import { ChannelRefused, ConnectionLost } from "../../../../src/errors/SshError.ts"
+import * as Target from "../../../../src/internal/net/target.ts"
+import { reasonOf } from "../../../../src/internal/ssh/forward/direct.ts"
 
 const db = Result.getOrThrow(Target.parse("db:5432"))
 

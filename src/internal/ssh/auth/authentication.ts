@@ -1,10 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { AnyAuthMethod, ParsedKey } from "ssh2"
-import { AuthenticationFailed, KeyUnreadable } from "../../errors/SshError.ts"
+import { AuthenticationFailed, KeyUnreadable } from "../../../errors/SshError.ts"
+import Ssh2 from "../ssh2.ts"
+import * as UserFiles from "../userFiles.ts"
 import type { Credential } from "./credential.ts"
-import Ssh2 from "./ssh2.ts"
-import * as UserFiles from "./userFiles.ts"
 
 /** One way to log in, ready to be tried. */
 export interface Attempt {

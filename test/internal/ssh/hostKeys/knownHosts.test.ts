@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as KnownHosts from "../../../src/internal/ssh/knownHosts.ts"
+import * as KnownHosts from "../../../../src/internal/ssh/hostKeys/knownHosts.ts"
 
 // made with ssh-keygen; the hashed lines with ssh-keygen -H
 const ed25519 = "AAAAC3NzaC1lZDI1NTE5AAAAILaB5x+poERrpdM24lOGubrLYydVljPgaB5arRD9tl1a"

@@ -4,7 +4,7 @@ import { PassThrough } from "node:stream"
 import type { ClientChannel } from "ssh2"
 import Ssh2 from "ssh2"
 import * as SshPeer from "../../../examples/peers/sshServer.ts"
-import { isOpen } from "../../../src/internal/ssh/channelState.ts"
+import { isOpen } from "../../../src/internal/ssh/protocol.ts"
 
 /** A channel of ssh2 alone, to look at its private parts. */
 const channel = Effect.gen(function*() {
@@ -25,7 +25,7 @@ const channel = Effect.gen(function*() {
 const closed = (channel: ClientChannel) =>
   Effect.callback<void>((resume) => void channel.resume().once("close", () => resume(Effect.void)))
 
-describe("channelState", () => {
+describe("protocol", () => {
   it.live("finds the states that ssh2 keeps, from open to closed", () =>
     Effect.gen(function*() {
       const session = yield* channel
