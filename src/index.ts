@@ -64,10 +64,13 @@ export * as SshAuth from "./services/SshAuth.ts"
 /** What can go wrong with SSH. */
 export * as SshError from "./errors/SshError.ts"
 
+/** Effect's ChildProcessSpawner on another machine. */
+export * as SshProcessSpawner from "./layers/SshProcessSpawner.ts"
+
 /** An open SSH connection: commands and tunnels. */
 export * as SshSession from "./services/SshSession.ts"
 
-/** Which SSH server, as whom, over which way, and how to know that it is the right one. @since 0.1.0 */
+/** Which SSH server, as whom, over which way, and how to know that it is the right one. */
 export * as SshSettings from "./services/SshSettings.ts"
 
 /** An SSH jump host as a Dialer layer. */

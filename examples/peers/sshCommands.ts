@@ -7,6 +7,8 @@ export interface Commands {
   readonly channels: Set<ServerChannel>
   /** How many bytes `bytes` has sent. */
   produced: number
+  /** Runs what is none of the commands here. Default: it is refused. */
+  readonly others: ((channel: ServerChannel, command: string) => void) | undefined
 }
 
 /** A command that has been started. */
@@ -87,7 +89,8 @@ export const serveSession = (session: Session, client: Connection, commands: Com
     const space = command.indexOf(" ")
     const name = space < 0 ? command : command.slice(0, space)
     if (name === "stall") return
-    const program = programs[name]
+    const { others } = commands
+    const program = programs[name] ?? (others === undefined ? undefined : ({ channel }) => others(channel, command))
     if (program === undefined) return reject()
     const channel = accept()
     commands.channels.add(channel.on("error", () => {}).once("close", () => commands.channels.delete(channel)))

@@ -8,7 +8,7 @@ import * as Crypto from "node:crypto"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import Ssh2 from "ssh2"
-import type { AuthContext, Connection } from "ssh2"
+import type { AuthContext, Connection, ServerChannel } from "ssh2"
 import { inOnePiece } from "../../src/internal/ssh/identification.ts"
 import { type Commands, serveSession } from "./sshCommands.ts"
 
@@ -30,6 +30,8 @@ export interface SshServerOptions {
   readonly passwordExpired?: boolean
   /** Never answer a login. Default false. */
   readonly stallLogin?: boolean
+  /** Runs commands that are none of the server's own. Default: they are refused. */
+  readonly otherCommands?: (channel: ServerChannel, command: string) => void
   /** Send everything in pieces of this many bytes. Default: as it comes. */
   readonly fragment?: number
 }
@@ -167,7 +169,7 @@ const shownAs = (hostKey: string, claimed: string): any => ({
 export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) {
   const [hostKey, ...others] = options.hostKeys ?? [generateKey().private]
   const { claimedHostKey } = options
-  const state: State = { clients: new Set(), commands: { channels: new Set(), produced: 0 }, logins: 0 }
+  const state: State = { clients: new Set(), commands: { channels: new Set(), produced: 0, others: options.otherCommands }, logins: 0 }
   const ssh = new Ssh2.Server(
     { hostKeys: [claimedHostKey === undefined ? hostKey : shownAs(hostKey, claimedHostKey), ...others] },
     serveClient(options, state)
