@@ -36,6 +36,7 @@
 import * as Effect from "effect/Effect"
 import { HostKeyRejected, type SshErrorReason, Unknown } from "../errors/SshError.ts"
 import * as KnownHosts from "../internal/ssh/hostKeys/knownHosts.ts"
+import { fingerprint as fingerprintOf, type HostKey as ShownKey } from "../internal/ssh/hostKeys/publicKey.ts"
 import * as UserFiles from "../internal/ssh/userFiles.ts"
 
 export type {
@@ -47,7 +48,7 @@ export type {
    * @since 0.1.0
    */
   HostKey
-} from "../internal/ssh/hostKeys/knownHosts.ts"
+} from "../internal/ssh/hostKeys/publicKey.ts"
 
 /**
  * The server whose key is being checked.
@@ -71,9 +72,9 @@ export interface Check {
   /** Types of key to ask the server for first. */
   readonly preferredTypes: ReadonlyArray<string>
   /** Accepts a key or says why not. It may take its time: nothing is sent to the server meanwhile. */
-  readonly verify: (key: KnownHosts.HostKey) => Effect.Effect<void, SshErrorReason>
+  readonly verify: (key: ShownKey) => Effect.Effect<void, SshErrorReason>
   /** Runs once the server has proved that it holds the key that was accepted. */
-  readonly proved: (key: KnownHosts.HostKey) => Effect.Effect<void, SshErrorReason>
+  readonly proved: (key: ShownKey) => Effect.Effect<void, SshErrorReason>
 }
 
 /**
@@ -88,7 +89,7 @@ export interface HostKeys {
 
 const reject = (
   server: Server,
-  key: KnownHosts.HostKey,
+  key: ShownKey,
   why: HostKeyRejected["why"],
   detail: string
 ): Effect.Effect<never, HostKeyRejected> =>
@@ -109,7 +110,7 @@ const reject = (
  * @since 0.1.0
  */
 export const make = (
-  verify: (server: Server, key: KnownHosts.HostKey) => Effect.Effect<void, SshErrorReason>
+  verify: (server: Server, key: ShownKey) => Effect.Effect<void, SshErrorReason>
 ): HostKeys => ({
   check: (server) =>
     Effect.succeed({
@@ -135,7 +136,7 @@ const load = (files: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<KnownHo
 const verifyKnown = (
   entries: ReadonlyArray<KnownHosts.KnownHost>,
   server: Server,
-  key: KnownHosts.HostKey,
+  key: ShownKey,
   unknown: Effect.Effect<void, SshErrorReason>
 ): Effect.Effect<void, SshErrorReason> => {
   const host = KnownHosts.hostName(server.host, server.port)
@@ -150,7 +151,7 @@ const verifyKnown = (
         server,
         key,
         "changed",
-        `${place(found.entry)} knows the ${key.type} key ${KnownHosts.fingerprint(found.entry.key)}`
+        `${place(found.entry)} knows the ${key.type} key ${fingerprintOf(found.entry.key)}`
       )
     case "OtherTypes":
       return reject(
@@ -255,7 +256,7 @@ export const acceptNew = (options?: AcceptNewOptions): HostKeys => {
     check: Effect.fnUntraced(function*(server) {
       const host = KnownHosts.hostName(server.host, server.port)
       const entries = yield* load([file])
-      const record = (key: KnownHosts.HostKey) =>
+      const record = (key: ShownKey) =>
         Effect.mapError(
           UserFiles.appendLine(file, KnownHosts.format(host, key)),
           (cause) => new Unknown({ detail: `cannot add the host key to "${file}" (${cause.code})`, cause })

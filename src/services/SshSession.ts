@@ -49,9 +49,9 @@ import * as Stream from "effect/Stream"
 import { CommandTimeout, type ConnectionLost, SshError, type SshErrorReason } from "../errors/SshError.ts"
 import * as Ssh2Channel from "../internal/ssh/channel/open.ts"
 import * as Ssh2Process from "../internal/ssh/channel/process.ts"
-import type { Connection } from "../internal/ssh/client.ts"
+import type { Connection } from "../internal/ssh/connection.ts"
 import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
-import type { HostKey } from "../internal/ssh/hostKeys/knownHosts.ts"
+import type { HostKey } from "../internal/ssh/hostKeys/publicKey.ts"
 import type { Dialer } from "./Dialer.ts"
 
 /**

@@ -3,9 +3,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import type { AnyAuthMethod, ServerHostKeyAlgorithm } from "ssh2"
-import { ConnectionLost, HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../../errors/SshError.ts"
+import { HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../../errors/SshError.ts"
 import * as Auth from "./auth/authentication.ts"
-import { type HostKey, hostKey } from "./hostKeys/knownHosts.ts"
+import { Sessions } from "./channel/sessions.ts"
+import { type Connection, Life } from "./connection.ts"
+import { type HostKey, hostKey } from "./hostKeys/publicKey.ts"
 import * as Identification from "./identification.ts"
 import Ssh2, { isNative, refused } from "./ssh2.ts"
 
@@ -22,16 +24,6 @@ export interface ClientOptions {
   readonly hostKeys: HostKeyCheck
   readonly keepAlive: Duration.Duration | undefined
   readonly handshakeTimeout: Duration.Duration
-}
-
-/** A connection that is ready for channels. */
-export interface Connection {
-  readonly client: Ssh2.Client
-  readonly hostKey: HostKey
-  /** Why the connection is gone, once it is. */
-  readonly lost: () => ConnectionLost | undefined
-  /** Calls back when the connection is gone, before ssh2 ends its channels as if all were well. Gives the way to stop. */
-  readonly onLost: (notify: (reason: ConnectionLost) => void) => () => void
 }
 
 /** Without `ssh-rsa`, which means signatures with SHA-1 (RFC 8332). */
@@ -95,27 +87,6 @@ class Handshake {
       : Deferred.isDoneUnsafe(this.shown)
       ? "the host key to be verified"
       : "the server's host key"
-  }
-}
-
-/** Whether the connection is there, and who wants to know when it is not. */
-class Life {
-  private reason: ConnectionLost | undefined
-  private readonly listeners = new Set<(reason: ConnectionLost) => void>()
-
-  readonly lost = () => this.reason
-
-  readonly onLost = (notify: (reason: ConnectionLost) => void) => {
-    this.listeners.add(notify)
-    return () => void this.listeners.delete(notify)
-  }
-
-  end(detail: string): void {
-    if (this.reason !== undefined) return
-    this.reason = new ConnectionLost({ detail })
-    const listeners = [...this.listeners]
-    this.listeners.clear()
-    for (const notify of listeners) notify(this.reason)
   }
 }
 
@@ -225,6 +196,12 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         )
     })
   )
-  const connection: Connection = { client, hostKey: key, lost: life.lost, onLost: life.onLost }
+  const connection: Connection = {
+    client,
+    hostKey: key,
+    sessions: new Sessions(client),
+    lost: life.lost,
+    onLost: life.onLost
+  }
   return connection
 })

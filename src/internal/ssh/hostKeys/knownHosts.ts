@@ -1,4 +1,5 @@
 import * as Crypto from "node:crypto"
+import { type HostKey, typeOf } from "./publicKey.ts"
 
 /** A line of a known_hosts file that could be understood. */
 export interface KnownHost {
@@ -11,16 +12,6 @@ export interface KnownHost {
   readonly key: Buffer
 }
 
-/** A key as a server shows it. */
-export interface HostKey {
-  /** `ssh-ed25519`, `ssh-rsa`, `ecdsa-sha2-nistp256`, ... */
-  readonly type: string
-  /** The key in SSH's own format. */
-  readonly bytes: Uint8Array
-  /** `SHA256:...`, as `ssh-keygen -l` prints it. */
-  readonly fingerprint: string
-}
-
 /** What a set of known hosts says about a key. */
 export type Finding =
   | { readonly _tag: "Match" }
@@ -28,18 +19,6 @@ export type Finding =
   | { readonly _tag: "Changed"; readonly entry: KnownHost }
   | { readonly _tag: "OtherTypes"; readonly entries: ReadonlyArray<KnownHost> }
   | { readonly _tag: "Unknown" }
-
-/** `SHA256:` and base64 without padding, as OpenSSH prints it. */
-export const fingerprint = (key: Uint8Array): string =>
-  `SHA256:${Crypto.createHash("sha256").update(key).digest("base64").replace(/=+$/, "")}`
-
-/** The type that stands at the beginning of a key in SSH's own format. */
-export const typeOf = (key: Uint8Array): string => {
-  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength)
-  return bytes.length < 4 ? "" : bytes.toString("latin1", 4, 4 + bytes.readUInt32BE(0))
-}
-
-export const hostKey = (bytes: Uint8Array): HostKey => ({ type: typeOf(bytes), bytes, fingerprint: fingerprint(bytes) })
 
 /** How a host is written in the file: a port other than 22 goes with brackets. */
 export const hostName = (host: string, port: number): string =>
