@@ -1,24 +1,17 @@
 import * as Effect from "effect/Effect"
 import type { ClientChannel } from "ssh2"
-import { ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
-import type { Connection } from "../client.ts"
+import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
+import type { Connection } from "../connection.ts"
+import { discard, type OpenFailure, refusal, type Request } from "./request.ts"
 
-interface OpenFailure extends Error {
-  readonly reason?: number | string | undefined
-}
-
-const refusal = (error: OpenFailure) =>
-  new ChannelRefused({
-    code: typeof error.reason === "number" ? error.reason : 0,
-    detail: error.message.replace("(SSH) Channel open failure: ", "")
-  })
+type Failure = ConnectionLost | ChannelRefused
 
 /** Opens a channel. `use` runs in the moment it opens, before anything can arrive on it. */
 export const open = <A>(
   connection: Connection,
-  request: (done: (error: Error | undefined, channel: ClientChannel) => void) => void,
+  request: Request,
   use: (channel: ClientChannel) => A
-): Effect.Effect<A, ConnectionLost | ChannelRefused> =>
+): Effect.Effect<A, Failure> =>
   Effect.callback((resume) => {
     const lost = connection.lost()
     if (lost !== undefined) return resume(Effect.fail(lost))
@@ -27,14 +20,14 @@ export const open = <A>(
       waiting = false
       forget()
     }
-    const settle = (result: Effect.Effect<A, ConnectionLost | ChannelRefused>) => {
+    const settle = (result: Effect.Effect<A, Failure>) => {
       stop()
       resume(result)
     }
     const forget = connection.onLost((reason) => settle(Effect.fail(reason)))
     const done = (error: OpenFailure | undefined, channel: ClientChannel) => {
       if (waiting) settle(error === undefined ? Effect.succeed(use(channel)) : Effect.fail(refusal(error)))
-      else if (error === undefined) channel.close()
+      else if (error === undefined) discard(channel)
     }
     try {
       request(done)
@@ -43,4 +36,38 @@ export const open = <A>(
       settle(Effect.fail(new ConnectionLost({ detail: String(cause) })))
     }
     return Effect.sync(stop)
+  })
+
+/**
+ * Opens a session channel: a command, a shell, a subsystem. Waits where the server allows no more of them at a time. `use` runs
+ * in the moment it opens, before anything can arrive on it.
+ */
+export const openSession = <A>(
+  connection: Connection,
+  request: Request,
+  use: (channel: ClientChannel) => A
+): Effect.Effect<A, Failure> =>
+  Effect.callback((resume) => {
+    const lost = connection.lost()
+    if (lost !== undefined) return resume(Effect.fail(lost))
+    let giveUp = () => {}
+    const forget = connection.onLost((reason) => {
+      giveUp()
+      resume(Effect.fail(reason))
+    })
+    giveUp = connection.sessions.open(
+      request,
+      (channel) => {
+        forget()
+        resume(Effect.succeed(use(channel)))
+      },
+      (reason) => {
+        forget()
+        resume(Effect.fail(reason))
+      }
+    )
+    return Effect.sync(() => {
+      forget()
+      giveUp()
+    })
   })

@@ -7,7 +7,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { ClientChannel } from "ssh2"
 import { ConnectionLost, OutputTooLarge, type SshErrorReason } from "../../../errors/SshError.ts"
-import type { Connection } from "../client.ts"
+import type { Connection } from "../connection.ts"
 import { isOpen } from "../protocol.ts"
 import { type Batch, Inbox } from "./inbox.ts"
 

@@ -1,7 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { formatHost, isHostPort } from "effect/net/Host"
-import { Duplex } from "node:stream"
 import type { ClientChannel } from "ssh2"
 import {
   ConnectTimeout,
@@ -17,67 +16,9 @@ import { close } from "../../net/duplex.ts"
 import * as Hop from "../../net/hop.ts"
 import { guardErrors } from "../../net/owner.ts"
 import * as Target from "../../net/target.ts"
+import { ChannelDuplex } from "../channel/duplex.ts"
 import { open } from "../channel/open.ts"
-import type { Connection } from "../client.ts"
-import { isOpen } from "../protocol.ts"
-
-type Done = (error?: Error | null) => void
-
-/**
- * A channel that behaves like a socket. ssh2's own do not: destroying them goes through the protocol, a write may never
- * call back, and a connection that is gone looks like the end of the bytes.
- */
-class TunnelDuplex extends Duplex {
-  private writing: Done | undefined
-  private readonly channel: ClientChannel
-  private readonly forget: () => void
-
-  constructor(connection: Connection, channel: ClientChannel) {
-    super({ allowHalfOpen: true })
-    this.channel = channel
-    this.forget = connection.onLost((reason) => this.destroy(reason))
-    channel
-      .on("data", (chunk: Uint8Array) => {
-        if (!this.push(chunk)) channel.pause()
-      })
-      .on("end", () => this.push(null))
-      .on("close", () => this.settle(new Error("the tunnel's far end closed it")))
-      .on("error", () => {})
-    // nothing is read before somebody asks
-    channel.pause()
-  }
-
-  override _read(): void {
-    this.channel.resume()
-  }
-
-  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: Done): void {
-    if (!isOpen(this.channel, "outgoing")) return done(new Error("the tunnel's far end closed it"))
-    this.writing = done
-    this.channel.write(chunk, () => this.settle())
-  }
-
-  override _final(done: Done): void {
-    if (!isOpen(this.channel, "outgoing")) return done()
-    this.writing = () => done()
-    this.channel.end(() => this.settle())
-  }
-
-  override _destroy(error: Error | null, done: Done): void {
-    this.forget()
-    this.channel.removeAllListeners("data").pause()
-    this.channel.close()
-    this.settle(error)
-    done(error)
-  }
-
-  /** Answers the write that is under way, once: ssh2 may answer it, or the end of the channel does. */
-  private settle(error?: Error | null): void {
-    const { writing } = this
-    this.writing = undefined
-    writing?.(error)
-  }
-}
+import type { Connection } from "../connection.ts"
 
 /** OpenSSH passes the system's words on; other servers say less. */
 export const reasonOf = (error: ChannelRefused | ConnectionLost, target: Target.Target): DialErrorReason => {
@@ -122,7 +63,7 @@ export const path = (connection: Connection, name: string, connectTimeout: Durat
     const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
     const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)
     const dial = Effect.acquireRelease(
-      open(connection, request(connection, target), (channel) => guardErrors(new TunnelDuplex(connection, channel)))
+      open(connection, request(connection, target), (channel) => guardErrors(new ChannelDuplex(connection, channel)))
         .pipe(
           Effect.mapError((error) => fail(reasonOf(error, target))),
           Effect.timeoutOrElse({
