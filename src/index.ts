@@ -64,6 +64,9 @@ export * as SshAuth from "./services/SshAuth.ts"
 /** What can go wrong with SSH. */
 export * as SshError from "./errors/SshError.ts"
 
+/** Port forwarding over SSH. */
+export * as SshForward from "./services/SshForward.ts"
+
 /** Effect's ChildProcessSpawner on another machine. */
 export * as SshProcessSpawner from "./layers/SshProcessSpawner.ts"
 

@@ -53,6 +53,7 @@ import type { Connection } from "../internal/ssh/connection.ts"
 import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
 import type { HostKey } from "../internal/ssh/hostKeys/publicKey.ts"
 import type { Dialer } from "./Dialer.ts"
+import * as SshForward from "./SshForward.ts"
 
 /**
  * How a command ended: its exit code, or the signal that ended it (`SIGTERM`, ...). Both are none where the server did not
@@ -157,7 +158,7 @@ export interface SshProcess {
  * @category models
  * @since 0.1.0
  */
-export interface SshSession {
+export interface SshSession extends SshForward.SshForwards {
   /** How errors call it: `ssh ops@bastion:22`. */
   readonly name: string
   /** The key by which the server was recognised. */
@@ -222,6 +223,13 @@ export const make = (connection: Connection, name: string, connectTimeout: Durat
     return yield* result
   })
 
+  const dialer = Ssh2Direct.path(connection, name, connectTimeout)
+  const closed = Effect.callback<ConnectionLost>((resume) => {
+    const lost = connection.lost()
+    if (lost !== undefined) return resume(Effect.succeed(lost))
+    return Effect.sync(connection.onLost((reason) => resume(Effect.succeed(reason))))
+  })
+
   return {
     name,
     hostKey: connection.hostKey,
@@ -243,11 +251,8 @@ export const make = (connection: Connection, name: string, connectTimeout: Durat
         orElse: () => Effect.fail(failed(new CommandTimeout({ after })))
       })
     }),
-    dialer: Ssh2Direct.path(connection, name, connectTimeout),
-    closed: Effect.callback((resume) => {
-      const lost = connection.lost()
-      if (lost !== undefined) return resume(Effect.succeed(lost))
-      return Effect.sync(connection.onLost((reason) => resume(Effect.succeed(reason))))
-    })
+    dialer,
+    closed,
+    ...SshForward.make(connection, name, dialer, closed)
   }
 }

@@ -35,6 +35,14 @@ export class Waiting {
     this.limit = limit
   }
 
+  /** Whether a connection that came now would be taken or kept. */
+  get hasRoom(): boolean {
+    if (this.closed) return false
+    if (this.duplexes.size < this.limit || this.takers.size > 0) return true
+    for (const receiver of this.receivers) if (receiver.ready()) return true
+    return false
+  }
+
   /** Gives a connection to who waits for one; closes it when too many wait already. */
   offer(duplex: Duplex): void {
     for (const receiver of this.receivers) if (receiver.ready()) return receiver.take(duplex)
