@@ -86,7 +86,7 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
   const name = nameOf(settings, port)
   const failed = Effect.mapError((reason: SshErrorReason) => new SshError({ server: name, reason }))
   const attempts = yield* failed(
-    Effect.forEach(isMany(settings.auth) ? settings.auth : [settings.auth], Ssh2Auth.prepare)
+    Ssh2Auth.prepare(isMany(settings.auth) ? settings.auth : [settings.auth])
   )
   const hostKeys = yield* failed((settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port }))
   const report = yield* EventSink

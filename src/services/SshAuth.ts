@@ -64,7 +64,11 @@ export interface PrivateKeyOptions {
  * @category constructors
  * @since 0.1.0
  */
-export const password = (password: Redacted.Redacted): SshAuth => ({ _tag: "Password", password })
+export const password = (password: Redacted.Redacted): SshAuth => ({
+  _tag: "Password",
+  password,
+  change: undefined
+})
 
 /**
  * Logs in with a private key (RFC 4252, section 7).
@@ -75,7 +79,8 @@ export const password = (password: Redacted.Redacted): SshAuth => ({ _tag: "Pass
 export const privateKey = (options: PrivateKeyOptions): SshAuth => ({
   _tag: "PrivateKey",
   key: options.key,
-  passphrase: options.passphrase
+  passphrase: options.passphrase,
+  certificate: undefined
 })
 
 /**

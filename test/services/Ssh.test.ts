@@ -104,11 +104,9 @@ describe("Ssh's login", () => {
       const session = yield* connect({ ...settings, auth })
       assert.strictEqual((yield* session.execute("echo in")).text, "in\n")
       const reason = yield* reasonOf(connect({ ...settings, auth: [SshAuth.privateKey({ key: key.private }), wrong] }))
-      assert.deepStrictEqual(reason, {
-        _tag: "AuthenticationFailed",
-        tried: ["publickey", "password"],
-        remaining: ["password"]
-      })
+      assert.strictEqual(reason["_tag"], "AuthenticationFailed")
+      assert.match(String(reason["tried"]), /^publickey \(SHA256:\S+ the given text\),password$/)
+      assert.deepStrictEqual(reason["remaining"], ["password"])
     }))
 
   test("says what is wrong with a key before it dials", () =>
@@ -120,14 +118,17 @@ describe("Ssh's login", () => {
           reasonOf(connect({ ...settings, auth: [SshAuth.none, SshAuth.privateKey(options)] })),
           (reason) => `${String(reason["_tag"])}: ${String(reason["detail"])}`
         )
-      assert.match(yield* detailOf({ key: file }), /^KeyUnreadable: ".*id_ed25519": Encrypted .*no passphrase given$/)
+      assert.match(yield* detailOf({ key: file }), /^KeyUnreadable: the file ".*id_ed25519" is encrypted: give its/)
       assert.match(
         yield* detailOf({ key: file, passphrase: Redacted.make("wrong") }),
-        /^KeyUnreadable: .*bad passphrase/
+        /^KeyUnreadable: .* cannot be decrypted: the passphrase is wrong$/
       )
       assert.match(yield* detailOf({ key: `${file}.not` }), /^KeyUnreadable: cannot read the file ".*not" \(ENOENT\)$/)
-      assert.match(yield* detailOf({ key: new TextEncoder().encode(publicKey) }), /^KeyUnreadable: .* is a public key$/)
-      assert.match(yield* detailOf({ key: "-----BEGIN NONSENSE-----" }), /^KeyUnreadable: .*Unsupported key format$/)
+      assert.match(
+        yield* detailOf({ key: new TextEncoder().encode(publicKey) }),
+        /^KeyUnreadable: .* is a public key, /
+      )
+      assert.match(yield* detailOf({ key: "-----BEGIN NONSENSE-----" }), /^KeyUnreadable: .* no private key in a known/)
     }))
 
   test("says that a password has to be changed", () =>

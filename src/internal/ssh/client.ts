@@ -2,13 +2,15 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
-import type { AnyAuthMethod, ServerHostKeyAlgorithm } from "ssh2"
+import type { ServerHostKeyAlgorithm } from "ssh2"
 import { HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../../errors/SshError.ts"
-import * as Auth from "./auth/authentication.ts"
+import * as Exchange from "./auth/exchange.ts"
+import { type Attempt, Login } from "./auth/login.ts"
 import { Sessions } from "./channel/sessions.ts"
 import { type Connection, Life } from "./connection.ts"
 import { type HostKey, hostKey } from "./hostKeys/publicKey.ts"
 import * as Identification from "./identification.ts"
+import * as Patience from "./patience.ts"
 import Ssh2, { isNative, refused } from "./ssh2.ts"
 
 /** What has to be settled before the server is trusted; see `HostKeys.Check`. */
@@ -20,7 +22,7 @@ export interface HostKeyCheck {
 
 export interface ClientOptions {
   readonly username: string
-  readonly attempts: ReadonlyArray<Auth.Attempt>
+  readonly attempts: ReadonlyArray<Attempt>
   readonly hostKeys: HostKeyCheck
   readonly keepAlive: Duration.Duration | undefined
   readonly handshakeTimeout: Duration.Duration
@@ -61,15 +63,6 @@ const reportCrypto = Effect.suspend(() => {
     )
 })
 
-interface Ssh2Error extends Error {
-  readonly level?: string | undefined
-}
-
-/** ssh2 goes on after these: an agent or a key that fails is only the end of one attempt. */
-const isPassing = (error: Ssh2Error) =>
-  error.level === "agent" ||
-  (error.level === "client-authentication" && error.message.startsWith("Error signing"))
-
 /** What happens on the way to a session, as values that can be waited for. */
 class Handshake {
   readonly shown = Deferred.makeUnsafe<readonly [key: HostKey, permit: (permitted: boolean) => void]>()
@@ -96,7 +89,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
   const handshake = new Handshake()
   const life = new Life()
   const identification = Identification.inOnePiece(duplex)
-  const authentication = new Auth.Authentication(options.attempts)
+  const login = new Login(options.attempts)
   const client = yield* Effect.acquireRelease(
     Effect.sync(() => new Ssh2.Client()),
     (client) =>
@@ -127,24 +120,14 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     Deferred.doneUnsafe(handshake.shown, Effect.succeed([first, permit]))
   }
 
-  const authHandler = (
-    remaining: ReadonlyArray<string> | null,
-    partialSuccess: boolean | null,
-    next: (attempt: AnyAuthMethod) => void
-  ): false | void => {
-    const attempt = authentication.next(remaining, partialSuccess)
-    if (attempt !== undefined) return next(attempt.start(options.username))
-    handshake.fail(authentication.failure())
-    return false
-  }
-
   const closed = () => over("the server closed it")
   client
     .on("handshake", () => Deferred.doneUnsafe(handshake.agreed, Effect.void))
     .on("ready", () => Deferred.doneUnsafe(handshake.ready, Effect.void))
-    .on("change password", () => handshake.fail(authentication.failure("it has to be changed")))
-    .on("error", (error: Ssh2Error) => {
-      if (!isPassing(error)) over(error.message, error)
+    .on("error", (error: Error) => {
+      const reason = login.endedBy(error)
+      if (reason !== undefined) handshake.fail(reason)
+      over(error.message, error)
     })
     .on("end", closed)
     .on("close", closed)
@@ -156,7 +139,6 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
       client.connect({
         sock: duplex,
         username: options.username,
-        authHandler,
         hostVerifier,
         algorithms: { serverHostKey: hostKeyOffer(options.hostKeys.preferredTypes) },
         // time is ours: a person may be asked about the key, and tests have clocks of their own
@@ -170,6 +152,8 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
       new HandshakeFailed({ detail: cause instanceof Error ? cause.message : "ssh2 did not start", cause })
   })
 
+  const exchange = yield* Exchange.takeOver(client)
+
   const established = Effect.gen(function*() {
     const [key, permit] = yield* Deferred.await(handshake.shown)
     yield* Effect.tapError(options.hostKeys.verify(key), (reason) =>
@@ -181,20 +165,20 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     // only now has the server proved that it holds the key
     yield* Deferred.await(handshake.agreed)
     yield* options.hostKeys.proved(key)
+    yield* login.run(exchange, options.username)
     yield* Deferred.await(handshake.ready)
     return key
   })
-  const key = yield* Effect.raceFirst(established, Deferred.await(handshake.failed)).pipe(
-    Effect.timeoutOrElse({
-      duration: options.handshakeTimeout,
-      orElse: () =>
-        Effect.fail(
-          new HandshakeTimeout({
-            after: options.handshakeTimeout,
-            phase: identification.complete ? handshake.phase : "the server's identification"
-          })
-        )
-    })
+  const key = yield* Patience.within(
+    Effect.raceFirst(established, Deferred.await(handshake.failed)),
+    options.handshakeTimeout,
+    () =>
+      Effect.fail(
+        new HandshakeTimeout({
+          after: options.handshakeTimeout,
+          phase: identification.complete ? handshake.phase : "the server's identification"
+        })
+      )
   )
   const connection: Connection = {
     client,

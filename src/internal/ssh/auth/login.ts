@@ -1,0 +1,83 @@
+import * as Effect from "effect/Effect"
+import { AuthenticationFailed, type SshErrorReason } from "../../../errors/SshError.ts"
+import type { Exchange, Reply } from "./exchange.ts"
+
+/**
+ * How an attempt came out; `GivenUp` is the end of one that the server did not decide. A note is for those who read the
+ * error.
+ */
+export type Outcome =
+  | Extract<Reply, { readonly _tag: "Accepted" }>
+  | Extract<Reply, { readonly _tag: "Refused" }> & { readonly note?: string }
+  | { readonly _tag: "GivenUp"; readonly note: string }
+
+export const givenUp = (note: string): Outcome => ({ _tag: "GivenUp", note })
+
+/** One way to log in, ready to be tried. */
+export interface Attempt {
+  /** The method's name in the protocol (RFC 4252). */
+  readonly method: "none" | "password" | "publickey" | "keyboard-interactive"
+  /** Which one of several of this method, for those who read the error. */
+  readonly detail?: string | undefined
+  /** The same for all attempts that would send the same. */
+  readonly identity?: string | undefined
+  readonly run: (exchange: Exchange, username: string) => Effect.Effect<Outcome, SshErrorReason>
+}
+
+const named = ({ detail, method }: Attempt, note?: string): string => {
+  const words = [detail, note].filter((words) => words !== undefined)
+  return words.length === 0 ? method : `${method} (${words.join("; ")})`
+}
+
+/**
+ * Tries one way after the other until the server lets us in.
+ *
+ * An attempt whose method the server does not want now is kept for later: a server may ask for several methods in an order
+ * of its own (RFC 4252, section 5.1), and after each success all that failed before count again.
+ */
+export class Login {
+  private waiting: ReadonlyArray<Attempt>
+  private failed: Array<Attempt> = []
+  private readonly tried: Array<string> = []
+  private remaining: ReadonlyArray<string> | undefined
+
+  constructor(attempts: ReadonlyArray<Attempt>) {
+    this.waiting = attempts
+  }
+
+  readonly run = Effect.fnUntraced({ self: this }, function*(exchange: Exchange, username: string) {
+    yield* exchange.opened
+    for (let attempt: Attempt | undefined; (attempt = this.next()) !== undefined;) {
+      this.tried.push(named(attempt))
+      const outcome = yield* attempt.run(exchange, username)
+      if (outcome._tag === "Accepted") return
+      if (outcome.note !== undefined) this.tried.splice(-1, 1, named(attempt, outcome.note))
+      if (outcome._tag === "Refused") this.remaining = outcome.remaining
+      if (outcome._tag === "Refused" && outcome.partial) this.waiting = [...this.failed.splice(0), ...this.waiting]
+      else this.failed.push(attempt)
+    }
+    return yield* this.failure()
+  })
+
+  /** What it means for the login that the server hangs up: where it has enough of attempts, the login has failed. */
+  endedBy(goodbye: Error): AuthenticationFailed | undefined {
+    const last = this.tried.at(-1)
+    if (last === undefined || !/auth/i.test(goodbye.message)) return undefined
+    this.tried.splice(-1, 1, `${last}: ${goodbye.message}`)
+    return this.failure()
+  }
+
+  private failure(): AuthenticationFailed {
+    return new AuthenticationFailed({ tried: this.tried, remaining: this.remaining ?? [] })
+  }
+
+  private next(): Attempt | undefined {
+    const { failed, remaining } = this
+    const isOpen = ({ identity, method }: Attempt) =>
+      (remaining === undefined || remaining.includes(method)) &&
+      (identity === undefined || failed.every((other) => other.identity !== identity))
+    const next = this.waiting.find(isOpen)
+    this.waiting = this.waiting.filter((attempt) => attempt !== next)
+    return next
+  }
+}
