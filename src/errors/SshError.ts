@@ -45,22 +45,35 @@ export const HostKeyProblem = Schema.Literals(["unknown", "changed", "revoked"])
 export type HostKeyProblem = typeof HostKeyProblem.Type
 
 /**
- * The server's host key was not accepted, and nothing was sent to it. `fingerprint` (`SHA256:...`) is that of the key it
- * showed; `detail` says what was expected and, where a file knows better, in which line.
+ * The server's host key was not accepted, and nothing was sent to it.
+ *
+ * `host` is the name that was looked up (`[bastion]:2222`), `keyType` and `fingerprint` (`SHA256:...`) are those of the key it
+ * showed. `known` is the line that speaks against it: another key of the host, or the revocation of this one. `detail` says
+ * all of it in words, and what to do.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class HostKeyRejected extends Schema.TaggedError<HostKeyRejected>("hawser/SshError/HostKeyRejected")(
   "HostKeyRejected",
-  { host: Schema.String, fingerprint: Schema.String, why: HostKeyProblem, detail: Schema.String }
+  {
+    host: Schema.String,
+    keyType: Schema.optional(Schema.String),
+    fingerprint: Schema.String,
+    why: HostKeyProblem,
+    detail: Schema.String,
+    known: Schema.optional(
+      Schema.Struct({ file: Schema.String, line: Schema.Int, keyType: Schema.String, fingerprint: Schema.String })
+    )
+  }
 ) {
   /** Whether trying again could succeed. */
   get isRetryable(): boolean {
     return false
   }
   override get message(): string {
-    return `the host key of ${this.host} is ${this.why}: ${this.detail} (it showed ${this.fingerprint})`
+    const key = this.keyType === undefined ? this.fingerprint : `${this.keyType} ${this.fingerprint}`
+    return `the host key of ${this.host} is ${this.why}: it showed ${key}; ${this.detail}`
   }
 }
 

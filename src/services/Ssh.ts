@@ -88,7 +88,9 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
   const attempts = yield* failed(
     Ssh2Auth.prepare(isMany(settings.auth) ? settings.auth : [settings.auth])
   )
-  const hostKeys = yield* failed((settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port }))
+  const hostKeys = yield* failed(
+    (settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port, alias: settings.hostKeyAlias })
+  )
   const report = yield* EventSink
   const event = (event: string, detail: string) => report({ source: "ssh", id: name, event, detail })
   const connection = yield* scopedUnlessFailed(Effect.gen(function*() {

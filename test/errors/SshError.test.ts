@@ -26,7 +26,18 @@ describe("SshError", () => {
           why: "changed",
           detail: "file:3 knows another"
         }),
-        "the host key of bastion is changed: file:3 knows another (it showed SHA256:abc)"
+        "the host key of bastion is changed: it showed SHA256:abc; file:3 knows another"
+      ],
+      [
+        new HostKeyRejected({
+          host: "[bastion]:2222",
+          keyType: "ssh-ed25519",
+          fingerprint: "SHA256:abc",
+          why: "revoked",
+          detail: "file:3 revokes it",
+          known: { file: "file", line: 3, keyType: "ssh-ed25519", fingerprint: "SHA256:abc" }
+        }),
+        "the host key of [bastion]:2222 is revoked: it showed ssh-ed25519 SHA256:abc; file:3 revokes it"
       ],
       [
         new AuthenticationFailed({ tried: ["password"], remaining: ["publickey", "password"] }),

@@ -17,7 +17,7 @@ const fileError = (cause: unknown) =>
   })
 
 /** `~/.ssh/id_ed25519`, as people write it. */
-const expandHome = (path: string): string => path.startsWith("~/") ? Path.join(Os.homedir(), path.slice(2)) : path
+export const expandHome = (path: string): string => path.startsWith("~/") ? Path.join(Os.homedir(), path.slice(2)) : path
 
 const attempt = <A>(operation: () => PromiseLike<A>): Effect.Effect<A, FileError> =>
   Effect.tryPromise({ try: operation, catch: fileError })

@@ -1,94 +1,91 @@
-import * as Crypto from "node:crypto"
-import { type HostKey, typeOf } from "./publicKey.ts"
+import * as HostNames from "./hostNames.ts"
+import * as PublicKey from "./publicKey.ts"
 
-/** A line of a known_hosts file that could be understood. */
-export interface KnownHost {
-  readonly file: string
+/** Where lines come from. */
+export interface Source {
+  /** How errors call it. */
+  readonly name: string
+  readonly isFile: boolean
+}
+
+/** A line that says something about the host that was looked up. */
+export interface Entry {
+  readonly source: Source
   readonly line: number
   readonly marker: "revoked" | "cert-authority" | undefined
-  /** Whether the line is about this host. */
-  readonly matches: (host: string) => boolean
-  readonly keyType: string
-  readonly key: Buffer
+  /** The names it begins with. */
+  readonly names: string
+  readonly key: PublicKey.PublicKey
 }
 
-/** What a set of known hosts says about a key. */
-export type Finding =
-  | { readonly _tag: "Match" }
-  | { readonly _tag: "Revoked"; readonly entry: KnownHost }
-  | { readonly _tag: "Changed"; readonly entry: KnownHost }
-  | { readonly _tag: "OtherTypes"; readonly entries: ReadonlyArray<KnownHost> }
-  | { readonly _tag: "Unknown" }
-
-/** How a host is written in the file: a port other than 22 goes with brackets. */
-export const hostName = (host: string, port: number): string =>
-  port === 22 ? host.toLowerCase() : `[${host.toLowerCase()}]:${port}`
-
-/** A line for a file, with the name in clear text. */
-export const format = (host: string, key: HostKey): string =>
-  `${host} ${key.type} ${Buffer.from(key.bytes).toString("base64")}`
-
-const wildcard = (pattern: string): RegExp =>
-  new RegExp(
-    `^${
-      pattern.replaceAll(/[^*?]/gu, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
-        .replaceAll(/\*+/g, ".*").replaceAll("?", ".")
-    }$`,
-    "iu"
-  )
-
-const hashed = (field: string): (host: string) => boolean => {
-  const [salt, hash] = field.slice(3).split("|").map((part) => Buffer.from(part, "base64"))
-  return (host) =>
-    salt !== undefined && hash !== undefined && Crypto.createHmac("sha1", salt).update(host).digest().equals(hash)
+/** A line, not yet understood further than it takes to find out whom it is about. */
+export interface Line {
+  readonly source: Source
+  readonly line: number
+  readonly marker: Entry["marker"]
+  readonly names: string
+  readonly key: string
 }
 
-const patterns = (field: string): (host: string) => boolean => {
-  const parts = field.split(",").filter((part) => part !== "")
-  const negated = parts.filter((part) => part.startsWith("!")).map((part) => wildcard(part.slice(1)))
-  const wanted = parts.filter((part) => !part.startsWith("!")).map(wildcard)
-  return (host) => wanted.some((one) => one.test(host)) && !negated.some((one) => one.test(host))
+const markers: Readonly<Record<string, Entry["marker"]>> = {
+  "@revoked": "revoked",
+  "@cert-authority": "cert-authority"
 }
 
-const markers: Record<string, KnownHost["marker"]> = { "@revoked": "revoked", "@cert-authority": "cert-authority" }
+/** The marker at the beginning of a line and what follows it; nothing where it has one that is not known. */
+const unmark = (text: string): readonly [marker: Entry["marker"], rest: string] | undefined => {
+  if (!text.startsWith("@")) return [undefined, text]
+  // a tab ends a marker only where the line has no space at all: so OpenSSH
+  const end = text.indexOf(text.includes(" ") ? " " : "\t")
+  const marker = markers[text.slice(0, end)]
+  const rest = text.slice(end).replace(/^[ \t]+/, "")
+  return marker === undefined || rest.startsWith("@") ? undefined : [marker, rest]
+}
 
 /**
- * Reads a file of sshd(8)'s format. Lines that cannot be understood are passed over, as OpenSSH does, except that an
- * unknown marker takes its line with it: what it meant to restrict is not known.
+ * The lines of a file of sshd(8)'s format, given as bytes. Those that cannot be understood are passed over, as OpenSSH
+ * does; that includes lines whose marker is not known.
  */
-export const parse = (text: string, file: string): ReadonlyArray<KnownHost> =>
-  text.split(/\r?\n/).flatMap((raw, index): ReadonlyArray<KnownHost> => {
-    const fields = raw.trim().split(/[ \t]+/)
-    const first = fields[0] ?? ""
-    if (first === "" || first.startsWith("#")) return []
-    const marker = markers[first]
-    if (first.startsWith("@") && marker === undefined) return []
-    const [hosts, keyType, base64] = marker === undefined ? fields : fields.slice(1)
-    if (hosts === undefined || keyType === undefined || base64 === undefined) return []
-    const key = Buffer.from(base64, "base64")
-    if (typeOf(key) !== keyType) return []
-    const matches = hosts.startsWith("|1|") ? hashed(hosts) : patterns(hosts)
-    return [{ file, line: index + 1, marker, matches, keyType, key }]
+export const parse = (bytes: Uint8Array, source: Source): ReadonlyArray<Line> =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1").split("\n")
+    .flatMap((raw, index): ReadonlyArray<Line> => {
+      // C ends a text with a zero
+      const text = raw.replace(/\0.*$/s, "").replace(/^[ \t]+/, "")
+      if (text === "" || text.startsWith("#")) return []
+      const unmarked = unmark(text)
+      if (unmarked === undefined) return []
+      const [marker, rest] = unmarked
+      const [, names, key] = /^([^ \t]+)[ \t]+(.+)$/s.exec(rest) ?? []
+      return names === undefined || key === undefined ? [] : [{ source, line: index + 1, marker, names, key }]
+    })
+
+const understood = (lines: ReadonlyArray<Line>): ReadonlyArray<Entry> =>
+  lines.flatMap((line) => {
+    const key = PublicKey.fromText(line.key)
+    return key === undefined ? [] : [{ ...line, key }]
   })
 
-const plain = (entries: ReadonlyArray<KnownHost>, host: string) =>
-  entries.filter((entry) => entry.marker === undefined && entry.matches(host))
-
-/** The key types that are known for a host, in the order of the files. */
-export const knownTypes = (
-  entries: ReadonlyArray<KnownHost>,
-  host: string
-): ReadonlyArray<string> => [...new Set(plain(entries, host).map(({ keyType }) => keyType))]
-
-/** What is known about a host that shows this key. */
-export const find = (entries: ReadonlyArray<KnownHost>, host: string, key: HostKey): Finding => {
-  const revoked = entries.find((entry) =>
-    entry.marker === "revoked" && entry.key.equals(key.bytes) && entry.matches(host)
-  )
-  if (revoked !== undefined) return { _tag: "Revoked", entry: revoked }
-  const known = plain(entries, host)
-  if (known.some((entry) => entry.key.equals(key.bytes))) return { _tag: "Match" }
-  const changed = known.find(({ keyType }) => keyType === key.type)
-  if (changed !== undefined) return { _tag: "Changed", entry: changed }
-  return known.length > 0 ? { _tag: "OtherTypes", entries: known } : { _tag: "Unknown" }
+/** The lines about a host, in their order. */
+export const about = (lines: ReadonlyArray<Line>, name: string): ReadonlyArray<Entry> => {
+  const host = HostNames.asBytes(name)
+  return understood(lines.filter(({ names }) => HostNames.areAbout(names, host)))
 }
+
+/** Whether a line says that this is a key of its hosts. */
+export const isKnown = ({ key, marker }: Entry, shown: PublicKey.HostKey): boolean =>
+  marker === undefined && !key.inCertificate && key.bytes.equals(shown.bytes)
+
+/** The other lines that have a key: as whom it is known already. */
+export const others = (
+  lines: ReadonlyArray<Line>,
+  shown: PublicKey.HostKey
+): ReadonlyArray<Entry> =>
+  understood(lines.filter(({ marker }) => marker === undefined)).filter((entry) => isKnown(entry, shown))
+
+/** A line for a file. */
+export const format = (name: string, key: PublicKey.HostKey, options: { readonly hash: boolean }): string =>
+  `${options.hash ? HostNames.hashed(name) : name} ${key.type} ${Buffer.from(key.bytes).toString("base64")}`
+
+/** Where a line stands, as editors take it. */
+export const place = ({ line, source }: Pick<Entry, "line" | "source">): string =>
+  source.isFile ? `${source.name}:${line}` : `line ${line} of ${source.name}`

@@ -1,0 +1,53 @@
+import type { Names } from "./hostNames.ts"
+import { about, type Entry, isKnown, type Line } from "./knownHosts.ts"
+import type { HostKey } from "./publicKey.ts"
+
+/** What known hosts say about a key that a server shows. */
+export type Decision =
+  /** It is the server's. */
+  | { readonly _tag: "Known" }
+  /** Nobody may use it any more. */
+  | { readonly _tag: "Revoked"; readonly entry: Entry }
+  /** The server is known by other keys, of this type or of others; `entry` is the last of them. */
+  | { readonly _tag: "Changed"; readonly entry: Entry; readonly authority: Entry | undefined }
+  /** An authority may vouch for it, by a certificate. */
+  | { readonly _tag: "Certified"; readonly entry: Entry }
+  /** Nothing is known; `elsewhere` is a line about another port of the host, with another key. */
+  | { readonly _tag: "Unknown"; readonly elsewhere: Entry | undefined }
+
+const isPlain = ({ marker }: Entry) => marker === undefined
+
+/**
+ * Decides as OpenSSH does: a revocation wins; then one line with the key is enough; other keys of the host speak against it,
+ * whatever their type. Where there is no key for this port, the host without its port may vouch for the key, but it cannot
+ * speak against it.
+ */
+export const decide = (lines: ReadonlyArray<Line>, names: Names, key: HostKey): Decision => {
+  const here = about(lines, names.name)
+  const anywhere = names.withoutPort === undefined ? [] : about(lines, names.withoutPort)
+  const known = here.filter(isPlain)
+  const entries = known.length > 0 ? here : [...here, ...anywhere]
+  const revoked = entries.find((entry) => entry.marker === "revoked" && entry.key.bytes.equals(key.bytes))
+  if (revoked !== undefined) return { _tag: "Revoked", entry: revoked }
+  if (entries.some((entry) => isKnown(entry, key))) return { _tag: "Known" }
+  const authority = entries.find(({ marker }) => marker === "cert-authority")
+  const last = known.at(-1)
+  if (last !== undefined) return { _tag: "Changed", entry: last, authority }
+  return authority !== undefined
+    ? { _tag: "Certified", entry: authority }
+    : { _tag: "Unknown", elsewhere: anywhere.findLast(isPlain) }
+}
+
+/**
+ * The types of key to ask for first: those by which the host is known under its own port. A type whose first key is revoked
+ * does not count.
+ */
+export const preferredTypes = (lines: ReadonlyArray<Line>, { name }: Names): ReadonlyArray<string> => {
+  const here = about(lines, name)
+  const revoked = here.filter(({ marker }) => marker === "revoked")
+  const firsts = new Map<string, Entry>()
+  for (const entry of here) {
+    if (isPlain(entry) && !entry.key.inCertificate && !firsts.has(entry.key.type)) firsts.set(entry.key.type, entry)
+  }
+  return [...firsts].flatMap(([type, { key }]) => revoked.some((one) => one.key.bytes.equals(key.bytes)) ? [] : [type])
+}
