@@ -11,6 +11,7 @@ import Ssh2 from "ssh2"
 import type { AuthContext, Connection, ServerChannel } from "ssh2"
 import { inOnePiece } from "../../src/internal/ssh/identification.ts"
 import { type Commands, serveSession } from "./sshCommands.ts"
+import { type RemoteForwarding, serveForwarding } from "./sshForwarding.ts"
 
 /** Settings of the server. */
 export interface SshServerOptions {
@@ -32,6 +33,8 @@ export interface SshServerOptions {
   readonly stallLogin?: boolean
   /** Runs commands that are none of the server's own. Default: they are refused. */
   readonly otherCommands?: (channel: ServerChannel, command: string) => void
+  /** How to answer who wants the server to listen: on this machine's loopback, not at all, or never. Default "served". */
+  readonly remoteForwarding?: RemoteForwarding
   /** Send everything in pieces of this many bytes. Default: as it comes. */
   readonly fragment?: number
 }
@@ -45,6 +48,8 @@ export interface SshServer {
   readonly knownHostsLine: (host: string, port?: number) => string
   /** How many connections are open. */
   readonly connections: () => number
+  /** Those who are connected. */
+  readonly clients: ReadonlySet<Connection>
   /** How many commands have an open channel. */
   readonly running: () => number
   /** How many logins were tried. */
@@ -113,20 +118,6 @@ const authenticate = (options: SshServerOptions) => {
   }
 }
 
-const isThisMachine = (host: string) => host === "127.0.0.1" || host === "localhost"
-
-const forward = (target: Net.NetConnectOpts, accept: () => Duplex & { close: () => void }, reject: () => void) => {
-  const socket = Net.connect({ ...target, allowHalfOpen: true })
-  socket.once("error", reject)
-  socket.once("connect", () => {
-    const channel = accept()
-    socket.off("error", reject).on("error", () => channel.close())
-    channel.on("error", () => {}).on("close", () => socket.destroy())
-    socket.pipe(channel)
-    channel.pipe(socket)
-  })
-}
-
 /** What a server knows about itself. */
 interface State {
   readonly clients: Set<Connection>
@@ -142,12 +133,7 @@ const serveClient = (options: SshServerOptions, state: State) => (client: Connec
     if (options.stallLogin !== true) login(context)
   })
   client.on("session", (accept) => serveSession(accept(), client, state.commands))
-  client.on("tcpip", (accept, reject, { destIP, destPort }) => {
-    if (destIP === "stalled.test") return
-    if (!isThisMachine(destIP)) return reject()
-    forward({ host: "127.0.0.1", port: destPort }, accept, reject)
-  })
-  client.on("openssh.streamlocal", (accept, reject, { socketPath }) => forward({ path: socketPath }, accept, reject))
+  serveForwarding(client, options.remoteForwarding ?? "served")
 }
 
 const inFragments = <D extends Duplex>(duplex: D, size: number): D => {
@@ -169,7 +155,11 @@ const shownAs = (hostKey: string, claimed: string): any => ({
 export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) {
   const [hostKey, ...others] = options.hostKeys ?? [generateKey().private]
   const { claimedHostKey } = options
-  const state: State = { clients: new Set(), commands: { channels: new Set(), produced: 0, others: options.otherCommands }, logins: 0 }
+  const state: State = {
+    clients: new Set(),
+    commands: { channels: new Set(), produced: 0, others: options.otherCommands },
+    logins: 0
+  }
   const ssh = new Ssh2.Server(
     { hostKeys: [claimedHostKey === undefined ? hostKey : shownAs(hostKey, claimedHostKey), ...others] },
     serveClient(options, state)
@@ -201,6 +191,7 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
     knownHostsLine: (host, at = port) =>
       `${at === 22 ? host : `[${host}]:${at}`} ${parse(hostKey).type} ${publicKey.toString("base64")}`,
     connections: () => open.size,
+    clients: state.clients,
     running: () => state.commands.channels.size,
     logins: () => state.logins,
     produced: () => state.commands.produced,
