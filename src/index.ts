@@ -55,6 +55,9 @@ export * as Proxy from "./layers/Proxy.ts"
 /** The PROXY protocol: telling a server who the client behind a relay is. */
 export * as ProxyProtocol from "./layers/ProxyProtocol.ts"
 
+/** The files of a server, over SSH. */
+export * as Sftp from "./services/Sftp.ts"
+
 /** SSH connections over any Dialer. */
 export * as Ssh from "./services/Ssh.ts"
 
@@ -69,6 +72,9 @@ export * as SshForward from "./services/SshForward.ts"
 
 /** Effect's ChildProcessSpawner on another machine. */
 export * as SshProcessSpawner from "./layers/SshProcessSpawner.ts"
+
+/** Programs on another machine: commands, shells and subsystems. */
+export * as SshProcess from "./services/SshProcess.ts"
 
 /** An open SSH connection: commands and tunnels. */
 export * as SshSession from "./services/SshSession.ts"

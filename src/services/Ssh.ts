@@ -49,6 +49,7 @@ import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
+import type * as SshProcess from "./SshProcess.ts"
 import * as SshSession from "./SshSession.ts"
 import type { SshSettings } from "./SshSettings.ts"
 
@@ -71,8 +72,8 @@ export class Ssh extends Context.Service<Ssh, {
   readonly execute: <E = never, R = never>(
     settings: SshSettings,
     command: string,
-    options?: SshSession.ExecuteOptions<E, R>
-  ) => Effect.Effect<SshSession.CommandResult, DialError | SshError | E, R>
+    options?: SshProcess.ExecuteOptions<E, R>
+  ) => Effect.Effect<SshProcess.CommandResult, DialError | SshError | E, R>
 }>()("hawser/Ssh") {}
 
 const isMany = <A>(value: A | ReadonlyArray<A>): value is ReadonlyArray<A> => Array.isArray(value)
@@ -107,7 +108,7 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
   }))
   event("connected", connection.hostKey.fingerprint)
   connection.onLost((reason) => event("closed", reason.detail))
-  return SshSession.make(connection, name, dialer.connectTimeout)
+  return SshSession.make(connection, name, { connectTimeout: dialer.connectTimeout, env: settings.env })
 })
 
 /**

@@ -1,7 +1,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { Duplex } from "node:stream"
-import type { ClientChannel } from "ssh2"
+import type { ClientChannel, PseudoTtyOptions, ShellOptions } from "ssh2"
 import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
 import { guardErrors } from "../../net/owner.ts"
 import type { Connection } from "../connection.ts"
@@ -49,6 +49,16 @@ export class ChannelDuplex extends Duplex implements Protocol.Receiver {
   /** Lets the server send so many bytes more ahead of what is read, for good. Says whether it can. */
   grant(bytes: number): boolean {
     return this.incoming.grant(bytes)
+  }
+
+  /** Sends a signal (`TERM`, ...) to the process behind it. */
+  signal(name: string): void {
+    Protocol.signal(this.channel, name)
+  }
+
+  /** Says that its terminal has another size now. */
+  resize(columns: number, rows: number): void {
+    Protocol.resize(this.channel, columns, rows)
   }
 
   onData(bytes: Uint8Array, isError: boolean): void {
@@ -141,4 +151,16 @@ export const openExec = (
     connection,
     (done) => connection.client.exec(command, options?.env === undefined ? {} : { env: options.env }, done),
     (channel) => guardErrors(new ChannelDuplex(connection, channel, options?.onErrorOutput))
+  )
+
+/** Opens a channel to a login shell in a terminal. */
+export const openShell = (
+  connection: Connection,
+  terminal: PseudoTtyOptions,
+  options: ShellOptions
+): Effect.Effect<ChannelDuplex, ConnectionLost | ChannelRefused> =>
+  openSession(
+    connection,
+    (done) => connection.client.shell(terminal, options, done),
+    (channel) => guardErrors(new ChannelDuplex(connection, channel))
   )

@@ -2,11 +2,7 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
-import type { Readable } from "node:stream"
 import type { SshErrorReason } from "../../../errors/SshError.ts"
-
-/** Up to how many bytes are taken from ssh2 before somebody asks for them. */
-const readAhead = 65_536
 
 const joined = (size: number, chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
   const all = new Uint8Array(size)
@@ -21,80 +17,74 @@ const joined = (size: number, chunks: ReadonlyArray<Uint8Array>): Uint8Array => 
 export type Batch = Arr.NonEmptyReadonlyArray<Uint8Array>
 
 /**
- * What one direction of a channel brought and nobody has taken yet. Nothing is lost when a reader is interrupted: it takes
- * bytes in the moment it goes on with them.
+ * What one direction of a channel brought and nobody has taken yet: no more than the channel's window, as the server may
+ * only send as much again as is taken. Nothing is lost when a reader is interrupted: it takes bytes in the moment it goes on
+ * with them.
  */
 export class Inbox {
   private chunks: Array<Uint8Array> = []
-  private limit = readAhead
   private ended = false
-  private readers = new Set<() => void>()
-  private readonly source: Readable
+  private holding = false
+  private readers: Array<() => void> = []
+  private readonly taken: (bytes: number) => void
   /** How many bytes wait here. */
   size = 0
   /** What stands in for the end of the bytes. */
   failure: SshErrorReason | undefined
 
-  constructor(source: Readable) {
-    this.source = source
-    source.on("data", this.onData).on("end", this.onEnd).on("error", () => {})
+  constructor(taken: (bytes: number) => void) {
+    this.taken = taken
   }
 
-  private readonly onData = (chunk: Uint8Array) => {
+  give(chunk: Uint8Array): void {
     this.chunks.push(chunk)
     this.size += chunk.length
-    if (this.size >= this.limit) this.source.pause()
+    if (this.holding) this.taken(chunk.length)
     this.wake()
   }
 
-  private readonly onEnd = () => {
+  /** Nothing more will come. What waits here is still read, and then `failure` where there is one. */
+  end(failure?: SshErrorReason): void {
+    if (this.ended) return
     this.ended = true
+    this.failure = failure
     this.wake()
   }
 
   private wake(): void {
     const { readers } = this
-    if (readers.size === 0) return
+    if (readers.length === 0) return
     // a reader goes on at once, and may be waiting again before the next one is told
-    this.readers = new Set()
+    this.readers = []
     for (const reader of readers) reader()
   }
 
-  /** Whether nothing more will come. What ssh2 still holds comes first, also when the connection is gone. */
+  /** Whether nothing more will come. */
   get over(): boolean {
-    return this.ended || (this.failure !== undefined && this.source.readableLength === 0)
-  }
-
-  /** From now on the end of the bytes is this failure. */
-  fail(reason: SshErrorReason): void {
-    this.failure = reason
-    this.wake()
-  }
-
-  /** Takes no more from ssh2; who still reads afterwards is told why there is no more. */
-  stop(reason: SshErrorReason): void {
-    this.source.off("data", this.onData).pause()
-    if (!this.ended) this.failure = reason
-    this.onEnd()
+    return this.ended
   }
 
   /** Calls back once, when there is more or it is over. Gives the way to stop. */
   next(reader: () => void): () => void {
-    this.readers.add(reader)
-    return () => void this.readers.delete(reader)
+    this.readers.push(reader)
+    return () => {
+      const at = this.readers.indexOf(reader)
+      if (at >= 0) this.readers.splice(at, 1)
+    }
   }
 
-  /** Holds up to so many bytes for a reader that wants all of them at once. */
-  hold(limit: number): void {
-    this.limit = limit
-    this.source.resume()
+  /** Holds all that comes, for a reader that wants everything at once and sees to a limit itself. */
+  hold(): void {
+    this.holding = true
+    this.taken(this.size)
   }
 
   take(): ReadonlyArray<Uint8Array> {
-    const { chunks } = this
+    const { chunks, size } = this
+    if (size === 0) return chunks
     this.chunks = []
-    if (this.size >= this.limit) this.source.resume()
     this.size = 0
+    if (!this.holding) this.taken(size)
     return chunks
   }
 
@@ -105,7 +95,7 @@ export class Inbox {
   readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
     const batch = this.take()
     if (Arr.isReadonlyArrayNonEmpty(batch)) return Effect.succeed(batch)
-    if (this.over) return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
+    if (this.ended) return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
     return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) =>
       Effect.sync(this.next(() => resume(this.pull)))
     )

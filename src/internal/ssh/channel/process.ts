@@ -1,155 +1,187 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { ClientChannel } from "ssh2"
 import { ConnectionLost, OutputTooLarge, type SshErrorReason } from "../../../errors/SshError.ts"
 import type { Connection } from "../connection.ts"
-import { isOpen } from "../protocol.ts"
+import * as Protocol from "../protocol.ts"
+import { Ending, type Exit } from "./exit.ts"
 import { type Batch, Inbox } from "./inbox.ts"
 
-/** All that two inboxes bring until their ends, in one wait instead of a fibre and a stream for each. */
-const collect = (
-  stdout: Inbox,
-  stderr: Inbox,
-  maxSize: number
-): Effect.Effect<readonly [stdout: Uint8Array, stderr: Uint8Array], SshErrorReason> =>
-  Effect.callback((resume) => {
-    let stops: ReadonlyArray<() => void> = []
-    const stop = () => {
-      for (const stop of stops) stop()
-    }
-    const look = () => {
-      stop()
-      if (stdout.size + stderr.size > maxSize) return resume(Effect.fail(new OutputTooLarge({ maxSize })))
-      if (!stdout.over || !stderr.over) {
-        stops = [stdout.next(look), stderr.next(look)]
-        return
-      }
-      const failure = stdout.failure ?? stderr.failure
-      resume(failure === undefined ? Effect.succeed([stdout.takeJoined(), stderr.takeJoined()]) : Effect.fail(failure))
-    }
-    // one byte more than is allowed is enough to know
-    stdout.hold(maxSize + 1)
-    stderr.hold(maxSize + 1)
-    look()
-    return Effect.sync(stop)
-  })
-
-/** How a command ended. */
-export interface Exit {
-  readonly exitCode: Option.Option<number>
-  readonly signal: Option.Option<string>
-}
-
-/** A command's channel as streams, a sink and an exit. */
-export interface Process {
-  readonly stdin: Sink.Sink<void, Uint8Array, never, SshErrorReason>
-  readonly stdout: Stream.Stream<Uint8Array, SshErrorReason>
-  readonly stderr: Stream.Stream<Uint8Array, SshErrorReason>
-  readonly exit: Effect.Effect<Exit, SshErrorReason>
-  /** Gives the command all its input at once, and its end. */
-  readonly feed: (input: Uint8Array) => Effect.Effect<void>
-  /** Waits until the command has ended, with all that it wrote. */
-  readonly collect: (
-    maxSize: number
-  ) => Effect.Effect<{ readonly stdout: Uint8Array; readonly stderr: Uint8Array; readonly exit: Exit }, SshErrorReason>
-  /** Closes the channel without waiting for the server, which answers no sooner than the process ends. */
-  readonly close: Effect.Effect<void>
+/** All that a process wrote, and how it ended. */
+export interface Collected {
+  readonly stdout: Uint8Array
+  readonly stderr: Uint8Array
+  readonly exit: Exit
 }
 
 /**
- * Takes a channel over. ssh2 ends a channel whose connection is gone as if the command had finished, so what counts is
- * what ssh2 knew of the channel in the moment before.
+ * A process behind a channel of ours: its input as a sink, its outputs as streams. ssh2 ends a channel whose connection is
+ * gone as if the process had finished, so what counts is what ssh2 knew of the channel in the moment before.
  */
-export const process = (connection: Connection, channel: ClientChannel): Process => {
-  const stdout = new Inbox(channel)
-  const stderr = new Inbox(channel.stderr)
-  const exit = Deferred.makeUnsafe<Exit, SshErrorReason>()
-  const closed = Deferred.makeUnsafe<void>()
+export class Process implements Protocol.Receiver {
+  private readonly channel: ClientChannel
+  private readonly incoming: Protocol.Incoming
+  private readonly ending: Ending
+  private readonly out: Inbox
+  private readonly err: Inbox
+  private readonly forget: () => void
 
-  const forget = connection.onLost((reason) => {
-    if (isOpen(channel, "incoming")) {
-      stdout.fail(reason)
-      stderr.fail(reason)
-    }
-    Deferred.doneUnsafe(exit, Effect.fail(reason))
-    Deferred.doneUnsafe(closed, Effect.void)
-  })
-  const ended = (code?: number | null, signal?: string) =>
-    Deferred.doneUnsafe(
-      exit,
-      Effect.succeed({ exitCode: Option.fromNullishOr(code), signal: Option.fromNullishOr(signal) })
-    )
-  channel.on("exit", ended).on("close", (code?: number | null, signal?: string) => {
-    // servers need not say how a command ended (RFC 4254, section 6.10)
-    ended(code, signal)
-    Deferred.doneUnsafe(closed, Effect.void)
-    forget()
-  })
+  constructor(connection: Connection, channel: ClientChannel) {
+    this.channel = channel
+    const taken = (bytes: number) => this.incoming.taken(bytes)
+    this.out = new Inbox(taken)
+    this.err = new Inbox(taken)
+    this.ending = new Ending(connection, channel)
+    this.forget = connection.onLost((reason) => {
+      if (Protocol.isOpen(channel, "incoming")) this.endOutputs(reason)
+    })
+    channel.once("close", this.forget)
+    this.incoming = Protocol.receive(channel, this)
+  }
+
+  onData(bytes: Uint8Array, isError: boolean): void {
+    const inbox = isError ? this.err : this.out
+    inbox.give(bytes)
+  }
+
+  onEnd(isError: boolean): void {
+    const inbox = isError ? this.err : this.out
+    inbox.end()
+  }
+
+  private endOutputs(reason: SshErrorReason): void {
+    this.out.end(reason)
+    this.err.end(reason)
+  }
+
+  get stdout(): Stream.Stream<Uint8Array, SshErrorReason> {
+    return Stream.fromPull(Effect.succeed(this.out.pull))
+  }
+
+  get stderr(): Stream.Stream<Uint8Array, SshErrorReason> {
+    return Stream.fromPull(Effect.succeed(this.err.pull))
+  }
+
+  /** How it ended, as soon as the server says so. */
+  get exit(): Effect.Effect<Exit, ConnectionLost> {
+    return Deferred.await(this.ending.exit)
+  }
+
+  /** The same, once its channel is closed: whoever it left behind has let go of its outputs. */
+  get closed(): Effect.Effect<Exit, ConnectionLost> {
+    return Effect.andThen(Deferred.await(this.ending.closed), this.exit)
+  }
 
   /** ssh2 never calls back for what is written to a channel that the server has closed. */
-  const writable = () => isOpen(channel, "outgoing") && channel.writable
+  private get isWritable(): boolean {
+    return Protocol.isOpen(this.channel, "outgoing") && this.channel.writable
+  }
 
-  const drained = Effect.callback<void>((resume) => {
+  private readonly drained = Effect.callback<void>((resume) => {
     const done = () => resume(Effect.void)
-    channel.once("drain", done)
-    return Effect.sync(() => void channel.off("drain", done))
+    this.channel.once("drain", done)
+    return Effect.sync(() => void this.channel.off("drain", done))
   })
 
-  const write = (chunks: Batch): Effect.Effect<void, Cause.Done> =>
-    Effect.suspend(() => {
-      let full = false
-      for (const chunk of chunks) {
-        if (!writable()) return Cause.done()
-        full = !channel.write(chunk)
-      }
-      return full ? drained : Effect.void
-    })
+  private write(chunks: Batch): Effect.Effect<void, Cause.Done> {
+    let full = false
+    for (const chunk of chunks) {
+      if (!this.isWritable) return Cause.done()
+      full = !this.channel.write(chunk)
+    }
+    return full ? this.drained : Effect.void
+  }
 
-  const endInput = Effect.sync((): Sink.End<void> => {
-    if (writable()) channel.end()
+  private readonly endInput = Effect.sync((): Sink.End<void> => {
+    if (this.isWritable) this.channel.end()
     return [undefined]
   })
 
-  const gone = Effect.flatMap(Deferred.await(closed), () => {
-    const lost = connection.lost()
-    return lost === undefined ? endInput : Effect.fail(lost)
-  })
-
-  return {
-    stdin: Sink.fromTransform((upstream: Pull.Pull<Batch>) =>
+  /** Ends with the stream that feeds it, or as soon as the process takes no more. */
+  get stdin(): Sink.Sink<void, Uint8Array, never, SshErrorReason> {
+    const gone = Effect.andThen(Deferred.await(this.ending.closed), this.endInput)
+    return Sink.fromTransform((upstream: Pull.Pull<Batch>) =>
       upstream.pipe(
-        Effect.flatMap(write),
+        Effect.flatMap((chunks) => this.write(chunks)),
         Effect.forever({ disableYield: true }),
-        Pull.catchDone(() => endInput),
+        Pull.catchDone(() => this.endInput),
         Effect.raceFirst(gone)
       )
-    ),
-    stdout: Stream.fromPull(Effect.succeed(stdout.pull)),
-    stderr: Stream.fromPull(Effect.succeed(stderr.pull)),
-    exit: Deferred.await(exit),
-    feed: (input) =>
-      Effect.sync(() => {
-        if (writable()) channel.end(input)
-      }),
-    collect: (maxSize) =>
-      Effect.zipWith(
-        collect(stdout, stderr, maxSize),
-        Deferred.await(exit),
-        ([stdout, stderr], exit) => ({ stdout, stderr, exit })
-      ),
-    close: Effect.sync(() => {
-      forget()
-      const reason = new ConnectionLost({ detail: "the scope of the command was closed" })
-      stdout.stop(reason)
-      stderr.stop(reason)
-      Deferred.doneUnsafe(exit, Effect.fail(reason))
-      Deferred.doneUnsafe(closed, Effect.void)
-      channel.close()
+    )
+  }
+
+  /** Gives the process all its input at once, and its end. */
+  feed(input: Uint8Array): void {
+    if (!this.isWritable) return
+    if (input.length > 0) this.channel.write(input)
+    this.channel.end()
+  }
+
+  /** Sends a signal (`TERM`, ...). Servers do not say what became of it. */
+  signal(name: string): void {
+    Protocol.signal(this.channel, name)
+  }
+
+  /** Says that its terminal has another size now. */
+  resize(columns: number, rows: number): void {
+    Protocol.resize(this.channel, columns, rows)
+  }
+
+  /** Waits until both outputs are over, in one wait instead of a fibre and a stream for each. */
+  private outputs(maxSize: number): Effect.Effect<void, SshErrorReason> {
+    const { err, out } = this
+    return Effect.callback((resume) => {
+      let stopOut = () => {}
+      let stopErr = () => {}
+      const stop = () => {
+        stopOut()
+        stopErr()
+      }
+      const look = () => {
+        stop()
+        if (out.size + err.size > maxSize) return resume(Effect.fail(new OutputTooLarge({ maxSize })))
+        if (!out.over || !err.over) {
+          stopOut = out.next(look)
+          stopErr = err.next(look)
+          return
+        }
+        const failure = out.failure ?? err.failure
+        resume(failure === undefined ? Effect.void : Effect.fail(failure))
+      }
+      out.hold()
+      err.hold()
+      look()
+      return Effect.sync(stop)
     })
+  }
+
+  private collected(exit: Exit): Collected {
+    return { stdout: this.out.takeJoined(), stderr: this.err.takeJoined(), exit }
+  }
+
+  /**
+   * Waits until the process has ended, with all that it wrote. `whenExited` does not wait for the outputs to end, which what
+   * it left running in the background may hold open.
+   */
+  collect(maxSize: number, whenExited: boolean): Effect.Effect<Collected, SshErrorReason> {
+    const ended = whenExited
+      ? Effect.raceFirst(Effect.andThen(this.outputs(maxSize), Effect.never), this.exit)
+      : Effect.andThen(this.outputs(maxSize), this.exit)
+    return Effect.map(ended, (exit) => this.collected(exit))
+  }
+
+  /** Closes the channel without waiting for the server, which answers no sooner than the process ends. */
+  close(signal: string | undefined): void {
+    this.forget()
+    if (signal !== undefined && !Deferred.isDoneUnsafe(this.ending.exit)) this.signal(signal)
+    const reason = new ConnectionLost({ detail: "the scope of the command was closed" })
+    this.incoming.stop()
+    this.endOutputs(reason)
+    this.ending.fail(reason)
+    this.channel.close()
   }
 }
