@@ -42,7 +42,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { ConnectionLost } from "../errors/SshError.ts"
+import type * as Scope from "effect/Scope"
+import { type ConnectionLost, SshError } from "../errors/SshError.ts"
 import type { Connection } from "../internal/ssh/connection.ts"
 import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
 import type { HostKey } from "../internal/ssh/hostKeys/publicKey.ts"
@@ -98,6 +99,13 @@ export const make = (connection: Connection, name: string, settings: SessionSett
   return {
     name,
     hostKey: connection.hostKey,
+    sftp: Ssh2Sftp.open(connection).pipe(
+      Effect.mapBoth({
+        onSuccess: (client) => Sftp.make(client, name),
+        onFailure: (reason) => new SshError({ server: name, reason })
+      }),
+      Effect.withSpan("SshSession.sftp")
+    ),
     dialer,
     closed,
     ...SshProcess.make(connection, name, settings.env),
