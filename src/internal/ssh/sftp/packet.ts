@@ -137,4 +137,8 @@ export class Cursor {
     const at = this.take(size)
     return at < 0 ? Buffer.alloc(0) : Buffer.from(this.bytes.subarray(at, at + size))
   }
+  /** A copy of all that is left, whatever it is. */
+  rest(): Buffer {
+    return Buffer.from(this.bytes.subarray(this.take(this.left)))
+  }
 }
