@@ -389,7 +389,8 @@ export const orElse: {
     Effect.zipWith(self.check(server), that.check(server), (first, second): Check => {
       let accepting = first
       return {
-        preferredTypes: [...new Set([...first.preferredTypes, ...second.preferredTypes])],
+        // a key of a type that only the second knows would count as changed for the first
+        preferredTypes: first.preferredTypes.length > 0 ? first.preferredTypes : second.preferredTypes,
         verify: (key) =>
           Effect.catchTag(first.verify(key), "HostKeyRejected", (reason) => {
             if (reason.why !== "unknown") return Effect.fail(reason)

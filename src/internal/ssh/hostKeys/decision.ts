@@ -38,9 +38,12 @@ export const decide = (lines: ReadonlyArray<Line>, names: Names, key: HostKey): 
     : { _tag: "Unknown", elsewhere: anywhere.findLast(isPlain) }
 }
 
+/** The type that is asked for first where nothing is known. */
+const best = "ssh-ed25519"
+
 /**
- * The types of key to ask for first: those by which the host is known under its own port. A type whose first key is revoked
- * does not count.
+ * The types of key to ask for before others: those by which the host is known under its own port. As for OpenSSH, a type
+ * whose first key is revoked does not count, and where a key of the best type is known the others stay in their order.
  */
 export const preferredTypes = (lines: ReadonlyArray<Line>, { name }: Names): ReadonlyArray<string> => {
   const here = about(lines, name)
@@ -49,5 +52,8 @@ export const preferredTypes = (lines: ReadonlyArray<Line>, { name }: Names): Rea
   for (const entry of here) {
     if (isPlain(entry) && !entry.key.inCertificate && !firsts.has(entry.key.type)) firsts.set(entry.key.type, entry)
   }
-  return [...firsts].flatMap(([type, { key }]) => revoked.some((one) => one.key.bytes.equals(key.bytes)) ? [] : [type])
+  const types = [...firsts].flatMap(([type, { key }]) =>
+    revoked.some((one) => one.key.bytes.equals(key.bytes)) ? [] : [type]
+  )
+  return types.includes(best) ? [best] : types
 }
