@@ -176,14 +176,15 @@ export class ChannelRefused extends Schema.TaggedError<ChannelRefused>("hawser/S
 }
 
 /**
- * The connection to the server is gone. What a command had done by then is not known.
+ * The connection to the server is gone. What a command had done by then is not known. `detail` says how it ended, in the
+ * server's words where it said any, and `cause` is the system's error where there is one.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class ConnectionLost extends Schema.TaggedError<ConnectionLost>("hawser/SshError/ConnectionLost")(
   "ConnectionLost",
-  { detail: Schema.String }
+  { detail: Schema.String, cause: Schema.optional(Schema.Defect()) }
 ) {
   /** Whether trying again could succeed. */
   get isRetryable(): boolean {

@@ -43,10 +43,10 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { DialError } from "../errors/DialError.ts"
 import { SshError, type SshErrorReason } from "../errors/SshError.ts"
-import { EventSink } from "../internal/events.ts"
 import { scopedUnlessFailed } from "../internal/net/duplex.ts"
 import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
+import { Observer } from "../internal/ssh/observe.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
 import type * as SshProcess from "./SshProcess.ts"
@@ -82,6 +82,8 @@ const isMany = <A>(value: A | ReadonlyArray<A>): value is ReadonlyArray<A> => Ar
 const nameOf = ({ host, username }: SshSettings, port: number): string =>
   `ssh ${username}@${host.includes(":") ? `[${host}]` : host}:${port}`
 
+const defaultRekeyBytes = 1024 ** 3
+
 const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: SshSettings) {
   const port = settings.port ?? 22
   const name = nameOf(settings, port)
@@ -92,22 +94,28 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
   const hostKeys = yield* failed(
     (settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port, alias: settings.hostKeyAlias })
   )
-  const report = yield* EventSink
-  const event = (event: string, detail: string) => report({ source: "ssh", id: name, event, detail })
+  const observer = new Observer(name, yield* Effect.context<never>())
   const connection = yield* scopedUnlessFailed(Effect.gen(function*() {
     const duplex = yield* dialer.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout })
     return yield* failed(Ssh2Client.connect(duplex, {
       username: settings.username,
       attempts,
       hostKeys,
+      algorithms: settings.algorithms,
       keepAlive: settings.keepAlive === false
         ? undefined
         : Duration.fromInputUnsafe(settings.keepAlive ?? "15 seconds"),
-      handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds")
-    })).pipe(Effect.tapError((error) => Effect.sync(() => event("failed", error.reason.message))))
+      keepAliveCount: settings.keepAliveCount ?? 3,
+      rekeyBytes: settings.rekey?.bytes ?? defaultRekeyBytes,
+      rekeyInterval: Duration.fromInputUnsafe(settings.rekey?.interval ?? "1 hour"),
+      handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds"),
+      observer
+    })).pipe(Effect.tapError(({ reason }) => Effect.sync(() => observer.failed(reason))))
   }))
-  event("connected", connection.hostKey.fingerprint)
-  connection.onLost((reason) => event("closed", reason.detail))
+  observer.event("connected", () => {
+    const { keyExchange, receiving } = connection.algorithms
+    return `${connection.serverVersion}, ${keyExchange}, ${receiving.cipher}, ${connection.hostKey.fingerprint}`
+  })
   return SshSession.make(connection, name, { connectTimeout: dialer.connectTimeout, env: settings.env })
 })
 

@@ -42,8 +42,10 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { type ConnectionLost, SshError } from "../errors/SshError.ts"
+import type { Negotiated } from "../internal/ssh/algorithms.ts"
 import type { Connection } from "../internal/ssh/connection.ts"
 import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
 import type { HostKey } from "../internal/ssh/hostKeys/publicKey.ts"
@@ -52,6 +54,18 @@ import type { Dialer } from "./Dialer.ts"
 import * as Sftp from "./Sftp.ts"
 import * as SshForward from "./SshForward.ts"
 import * as SshProcess from "./SshProcess.ts"
+import * as SshTransfer from "./SshTransfer.ts"
+
+export type {
+  /**
+   * What the two sides agreed on, by the names of the protocol: the key exchange, the signature of the host key, and cipher,
+   * MAC and compression of each direction. The MAC of a cipher that brings its own is `implicit`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Negotiated
+} from "../internal/ssh/algorithms.ts"
 
 /**
  * An open connection to an SSH server.
@@ -59,11 +73,22 @@ import * as SshProcess from "./SshProcess.ts"
  * @category models
  * @since 0.1.0
  */
-export interface SshSession extends SshProcess.Programs, SshForward.SshForwards {
+export interface SshSession extends SshProcess.Programs, SshForward.SshForwards, SshTransfer.SessionTransfers {
   /** How errors call it: `ssh ops@bastion:22`. */
   readonly name: string
   /** The key by which the server was recognised. */
   readonly hostKey: HostKey
+  /** How the server calls itself: `SSH-2.0-OpenSSH_9.2p1 Debian-2`. */
+  readonly serverVersion: string
+  /** What the server said to everybody before the login. It is the server's text: show it as such. */
+  readonly banner: Option.Option<string>
+  /** What the two sides agreed on when they met. */
+  readonly algorithms: Negotiated
+  /**
+   * Has the two sides agree on new keys, and waits until they have. Done without being asked as `SshSettings.rekey` says.
+   * Transfers go on afterwards as if nothing had happened. Fails with `ConnectionLost`.
+   */
+  readonly rekey: Effect.Effect<void, SshError>
   /**
    * The server's files, over a channel of its own that is closed with the scope. Errors: `ChannelRefused` where the server has no
    * SFTP, `TransferProtocol`, `ConnectionLost`.
@@ -76,6 +101,8 @@ export interface SshSession extends SshProcess.Programs, SshForward.SshForwards 
   readonly dialer: Dialer["Service"]
   /** Waits until the connection is gone, and says why. */
   readonly closed: Effect.Effect<ConnectionLost>
+  /** Closes the session before its scope ends: everything on it fails with `ConnectionLost`. */
+  readonly close: Effect.Effect<void>
 }
 
 /** What the settings of a session say beyond its connection. */
@@ -91,6 +118,8 @@ interface SessionSettings {
  */
 export const make = (connection: Connection, name: string, settings: SessionSettings): SshSession => {
   const dialer = Ssh2Direct.path(connection, name, settings.connectTimeout)
+  const programs = SshProcess.make(connection, name, settings.env)
+  const client = Effect.mapError(Ssh2Sftp.open(connection), (reason) => new SshError({ server: name, reason }))
   const closed = Effect.callback<ConnectionLost>((resume) => {
     const lost = connection.lost()
     if (lost !== undefined) return resume(Effect.succeed(lost))
@@ -99,16 +128,19 @@ export const make = (connection: Connection, name: string, settings: SessionSett
   return {
     name,
     hostKey: connection.hostKey,
-    sftp: Ssh2Sftp.open(connection).pipe(
-      Effect.mapBoth({
-        onSuccess: (client) => Sftp.make(client, name),
-        onFailure: (reason) => new SshError({ server: name, reason })
-      }),
+    serverVersion: connection.serverVersion,
+    banner: connection.banner === "" ? Option.none() : Option.some(connection.banner),
+    algorithms: connection.algorithms,
+    rekey: Effect.mapError(connection.rekey, (reason) => new SshError({ server: name, reason })),
+    close: connection.close,
+    sftp: client.pipe(
+      Effect.map((client) => Sftp.make(client, name, SshTransfer.ofSftp(name, client, programs))),
       Effect.withSpan("SshSession.sftp")
     ),
     dialer,
     closed,
-    ...SshProcess.make(connection, name, settings.env),
+    ...programs,
+    ...SshTransfer.ofSession(name, client, programs),
     ...SshForward.make(connection, name, dialer, closed)
   }
 }

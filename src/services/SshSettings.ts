@@ -83,6 +83,14 @@ export interface SshSettings {
   readonly keepAlive?: Duration.Input | false | undefined
   /** After how many questions without an answer the session counts as lost. Default 3. */
   readonly keepAliveCount?: number | undefined
+  /**
+   * When to agree on new session keys: after so many bytes in both directions together, default 1 GiB, and after so long,
+   * default 1 hour, as soon as something passes.
+   */
+  readonly rekey?: {
+    readonly bytes?: number | undefined
+    readonly interval?: Duration.Input | undefined
+  } | undefined
   /** Environment variables for every command and shell, as far as the server allows them (`AcceptEnv`). */
   readonly env?: Readonly<Record<string, string>> | undefined
 }

@@ -1,17 +1,25 @@
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
-import type { ServerHostKeyAlgorithm } from "ssh2"
-import { HandshakeFailed, HandshakeTimeout, type SshErrorReason } from "../../errors/SshError.ts"
+import { HandshakeFailed, HandshakeTimeout, type SshErrorReason, Unsupported } from "../../errors/SshError.ts"
+import * as Algorithms from "./algorithms.ts"
 import * as Exchange from "./auth/exchange.ts"
 import { type Attempt, Login } from "./auth/login.ts"
 import { Sessions } from "./channel/sessions.ts"
 import { type Connection, Life } from "./connection.ts"
+import { Handshake } from "./handshake.ts"
 import { type HostKey, hostKey } from "./hostKeys/publicKey.ts"
 import * as Identification from "./identification.ts"
+import * as NativeCrypto from "./nativeCrypto.ts"
+import type { Observer } from "./observe.ts"
 import * as Patience from "./patience.ts"
-import Ssh2, { isNative, refused } from "./ssh2.ts"
+import * as Protocol from "./protocol.ts"
+import * as Rekey from "./rekey.ts"
+import * as ServerOffer from "./serverOffer.ts"
+import Ssh2 from "./ssh2.ts"
+import { Upkeep } from "./upkeep.ts"
 
 /** What has to be settled before the server is trusted; see `HostKeys.Check`. */
 export interface HostKeyCheck {
@@ -24,80 +32,38 @@ export interface ClientOptions {
   readonly username: string
   readonly attempts: ReadonlyArray<Attempt>
   readonly hostKeys: HostKeyCheck
+  readonly algorithms: Algorithms.Wanted | undefined
   readonly keepAlive: Duration.Duration | undefined
+  readonly keepAliveCount: number
+  readonly rekeyBytes: number
+  readonly rekeyInterval: Duration.Duration
   readonly handshakeTimeout: Duration.Duration
+  readonly observer: Observer
 }
 
-/** Without `ssh-rsa`, which means signatures with SHA-1 (RFC 8332). */
-const hostKeyAlgorithms: ReadonlyArray<ServerHostKeyAlgorithm> = [
-  "ssh-ed25519",
-  "ecdsa-sha2-nistp256",
-  "ecdsa-sha2-nistp384",
-  "ecdsa-sha2-nistp521",
-  "rsa-sha2-512",
-  "rsa-sha2-256"
-]
+/** What a peer says, as part of a line that people read. */
+const printable = (words: string) => words.replace(/[\0-\x1f\x7f]+/g, " ").trim()
 
-const keyTypeOf = (algorithm: string) => algorithm.startsWith("rsa-sha2-") ? "ssh-rsa" : algorithm
-
-/** The algorithms to offer for host keys, those of known types first. */
-export const hostKeyOffer = (types: ReadonlyArray<string>): Array<ServerHostKeyAlgorithm> => {
-  const preferred = hostKeyAlgorithms.filter((algorithm) => types.includes(keyTypeOf(algorithm)))
-  return [...preferred, ...hostKeyAlgorithms.filter((algorithm) => !preferred.includes(algorithm))]
-}
-
-const keepAliveCount = 3
-
-let cryptoReported = false
-
-/** ssh2 falls back to JavaScript without a word when its native part was not built; the same, and slower. */
-const reportCrypto = Effect.suspend(() => {
-  if (cryptoReported) return Effect.void
-  cryptoReported = true
-  return isNative() !== false
-    ? Effect.void
-    : Effect.logDebug(
-      refused
-        ? "ssh2 runs without its native crypto, which is not safe as this version of Node compiles it"
-        : "ssh2 runs without its native crypto (run `npm rebuild ssh2` with a C++ compiler to get it)"
-    )
-})
-
-/** What happens on the way to a session, as values that can be waited for. */
-class Handshake {
-  readonly shown = Deferred.makeUnsafe<readonly [key: HostKey, permit: (permitted: boolean) => void]>()
-  readonly agreed = Deferred.makeUnsafe<void>()
-  readonly ready = Deferred.makeUnsafe<void>()
-  readonly failed = Deferred.makeUnsafe<never, SshErrorReason>()
-
-  fail(reason: SshErrorReason): void {
-    Deferred.doneUnsafe(this.failed, Effect.fail(reason))
-  }
-
-  get phase(): string {
-    return Deferred.isDoneUnsafe(this.agreed)
-      ? "the login"
-      : Deferred.isDoneUnsafe(this.shown)
-      ? "the host key to be verified"
-      : "the server's host key"
-  }
-}
+const closedHere = "the session was closed"
 
 /** Speaks SSH on an open connection until it is ready for channels, for as long as the scope lives. */
 export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: ClientOptions) {
-  yield* reportCrypto
+  yield* NativeCrypto.report
+  const offer = Algorithms.offer(options.algorithms, options.hostKeys.preferredTypes)
+  if (offer instanceof Unsupported) return yield* offer
+  const { observer } = options
+  const clock = yield* Clock.Clock
+  const started = clock.currentTimeMillisUnsafe()
   const handshake = new Handshake()
   const life = new Life()
   const identification = Identification.inOnePiece(duplex)
   const login = new Login(options.attempts)
-  const client = yield* Effect.acquireRelease(
-    Effect.sync(() => new Ssh2.Client()),
-    (client) =>
-      Effect.sync(() => {
-        life.end("the session was closed")
-        client.end()
-      })
-  )
+  const client = new Ssh2.Client()
+  const close = Effect.sync(() => {
+    life.end(closedHere)
+    client.end()
+  })
+  yield* Effect.addFinalizer(() => close)
 
   const over = (detail: string, cause?: Error) => {
     const instead = identification.received
@@ -107,7 +73,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         ...(cause === undefined ? {} : { cause })
       })
     )
-    life.end(detail)
+    life.end(detail, cause)
     // ssh2 half-closes at most, which leaves channels open for as long as the server likes
     if (Deferred.isDoneUnsafe(handshake.ready)) duplex.destroy()
   }
@@ -120,38 +86,60 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     Deferred.doneUnsafe(handshake.shown, Effect.succeed([first, permit]))
   }
 
-  const closed = () => over("the server closed it")
+  let serverOffer: () => ServerOffer.ServerOffer | undefined = () => undefined
+  /** A better reason than ssh2's words, where there is one. */
+  const reasonOf = (error: Error): SshErrorReason | undefined => {
+    const theirs = error.message.includes("no matching") ? serverOffer() : undefined
+    return theirs === undefined ? login.endedBy(error) : Algorithms.mismatch(offer, theirs)
+  }
+
+  let goodbye = "the server closed it"
+  let banner = ""
+  const closed = () => over(goodbye)
   client
-    .on("handshake", () => Deferred.doneUnsafe(handshake.agreed, Effect.void))
+    .on("handshake", (agreed) => Deferred.doneUnsafe(handshake.agreed, Effect.succeed(Algorithms.negotiated(agreed))))
+    .on("banner", (text) => {
+      banner += text
+      observer.event("banner", () => printable(text))
+    })
     .on("ready", () => Deferred.doneUnsafe(handshake.ready, Effect.void))
     .on("error", (error: Error) => {
-      const reason = login.endedBy(error)
+      const reason = reasonOf(error)
       if (reason !== undefined) handshake.fail(reason)
-      over(error.message, error)
+      over(printable(error.message), error)
     })
     .on("end", closed)
     .on("close", closed)
   // a server's goodbye makes ssh2 end our side and then wait for ever
   duplex.once("finish", closed)
 
+  const keepAliveMillis = options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive)
   yield* Effect.try({
     try: () =>
       client.connect({
         sock: duplex,
         username: options.username,
         hostVerifier,
-        algorithms: { serverHostKey: hostKeyOffer(options.hostKeys.preferredTypes) },
+        algorithms: Algorithms.toSsh2(offer),
         // time is ours: a person may be asked about the key, and tests have clocks of their own
         readyTimeout: 0,
-        keepaliveInterval: options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive),
-        keepaliveCountMax: keepAliveCount,
+        keepaliveInterval: keepAliveMillis,
+        keepaliveCountMax: options.keepAliveCount,
         // the check it means knows OpenSSH by name only; others speak its extensions too
         strictVendor: false
       }),
     catch: (cause) =>
       new HandshakeFailed({ detail: cause instanceof Error ? cause.message : "ssh2 did not start", cause })
   })
-
+  serverOffer = ServerOffer.watch(duplex)
+  const upkeep = new Upkeep(client, duplex, {
+    rekeyBytes: options.rekeyBytes,
+    rekeyMillis: Duration.toMillis(options.rekeyInterval),
+    keepAliveMillis
+  })
+  Protocol.onDisconnect(client, (words) => {
+    if (words !== "") goodbye += `: ${printable(words)}`
+  })
   const exchange = yield* Exchange.takeOver(client)
 
   const established = Effect.gen(function*() {
@@ -163,13 +151,13 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
       }))
     permit(true)
     // only now has the server proved that it holds the key
-    yield* Deferred.await(handshake.agreed)
+    const algorithms = yield* Deferred.await(handshake.agreed)
     yield* options.hostKeys.proved(key)
     yield* login.run(exchange, options.username)
     yield* Deferred.await(handshake.ready)
-    return key
+    return { key, algorithms }
   })
-  const key = yield* Patience.within(
+  const { algorithms, key } = yield* Patience.within(
     Effect.raceFirst(established, Deferred.await(handshake.failed)),
     options.handshakeTimeout,
     () =>
@@ -180,12 +168,21 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         })
       )
   )
+  upkeep.start()
+  observer.opened(clock.currentTimeMillisUnsafe() - started)
+  life.onLost(({ detail }) => observer.closed(detail, detail !== closedHere, upkeep))
   const connection: Connection = {
     client,
     hostKey: key,
+    serverVersion: identification.line,
+    banner,
+    algorithms,
+    observer,
     sessions: new Sessions(client),
     lost: life.lost,
-    onLost: life.onLost
+    onLost: life.onLost,
+    rekey: Rekey.rekey(client, life),
+    close
   }
   return connection
 })

@@ -8,6 +8,8 @@ const maxTotal = 65_536
 /** What is known about the peer's identification line. */
 export interface Identification {
   readonly complete: boolean
+  /** The line (`SSH-2.0-OpenSSH_9.2p1 ...`), once it is there. */
+  readonly line: string
   /** The beginning of what came instead, for an error message. */
   readonly received: string
 }
@@ -27,6 +29,7 @@ export const inOnePiece = (duplex: Duplex): Identification => {
   let lineLength = 0
   let total = 0
   let complete = false
+  let identification = ""
 
   const endsIdentification = (chunk: Buffer): boolean => {
     for (const byte of chunk) {
@@ -45,7 +48,9 @@ export const inOnePiece = (duplex: Duplex): Identification => {
     duplex.emit = emit
     complete = true
     const chunks = held.splice(0)
-    return duplex.emit("data", chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))
+    const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+    identification = /^SSH-[^\r\n]*/m.exec(bytes.toString("latin1", 0, maxTotal))?.[0] ?? ""
+    return duplex.emit("data", bytes)
   }
 
   duplex.emit = (event: string | symbol, ...args: Array<any>): boolean => {
@@ -63,6 +68,9 @@ export const inOnePiece = (duplex: Duplex): Identification => {
   return {
     get complete() {
       return complete
+    },
+    get line() {
+      return identification
     },
     get received() {
       return Buffer.concat(held).toString("latin1", 0, 80)

@@ -79,6 +79,23 @@ export const rekey = (client: Client): boolean => {
   return true
 }
 
+/** Tells ssh2 that the server was heard of, so that it need not be asked whether it is still there. */
+export const heard = (client: Client): void => {
+  const reset = get(client, "_resetKA")
+  if (typeof reset === "function") reset()
+}
+
+/** Calls back with the words of a server that takes its leave; ssh2 keeps them to itself where the server means well. */
+export const onDisconnect = (client: Client, notify: (words: string) => void): void => {
+  const handlers = get(get(client, "_protocol"), "_handlers")
+  const before = get(handlers, "DISCONNECT")
+  if (typeof before !== "function" || typeof handlers !== "object" || handlers === null) return
+  Reflect.set(handlers, "DISCONNECT", (protocol: unknown, reason: unknown, words: unknown) => {
+    if (typeof words === "string") notify(words)
+    before(protocol, reason, words)
+  })
+}
+
 /**
  * The channel of the request that was made just before: ssh2 leaves a channel open whose request is refused, and gives it to
  * nobody.
