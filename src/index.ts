@@ -61,6 +61,9 @@ export * as Sftp from "./services/Sftp.ts"
 /** SSH connections over any Dialer. */
 export * as Ssh from "./services/Ssh.ts"
 
+/** Agents that hold private keys and sign with them. */
+export * as SshAgent from "./services/SshAgent.ts"
+
 /** How an SSH user proves who it is. */
 export * as SshAuth from "./services/SshAuth.ts"
 

@@ -1,25 +1,72 @@
 import * as Effect from "effect/Effect"
-import type { SshErrorReason } from "../../../errors/SshError.ts"
+import { KeyUnreadable, type SshErrorReason } from "../../../errors/SshError.ts"
+import * as PublicKeys from "../hostKeys/publicKey.ts"
+import { asking } from "../patience.ts"
+import * as Agent from "./agent.ts"
 import type { Credential, PrivateKeyCredential } from "./credential.ts"
-import type { Attempt } from "./login.ts"
+import { localKeys } from "./localKeys.ts"
+import { type Attempt, givenUp } from "./login.ts"
 import * as Methods from "./methods.ts"
-import * as PrivateKey from "./privateKey.ts"
+import { load } from "./privateKey.ts"
 import { publicKey } from "./publicKey.ts"
 import { sign } from "./signature.ts"
 
-const keyAttempts = Effect.fnUntraced(function*(credential: PrivateKeyCredential) {
-  const stored = yield* Effect.flatMap(PrivateKey.load(credential.key), PrivateKey.recognise)
-  const passphrase = credential.passphrase === undefined
-    ? undefined
-    : yield* Effect.orDie(Methods.reveal(credential.passphrase))
-  const key = yield* PrivateKey.unlock(stored, passphrase)
-  return [publicKey({
-    bytes: key.bytes,
-    name: stored.source.name,
-    askFirst: false,
-    sign: (data, { signature }) => Effect.sync(() => sign(key, signature, data))
-  })]
+/** The key itself, without a certificate around it; keys of types that we do not know as they are. */
+const plainOf = (bytes: Uint8Array): Uint8Array => PublicKeys.parse(bytes)?.bytes ?? bytes
+
+/** The fingerprint of a key that is named by it, by a line of a `.pub` file or by the path of one. */
+const fingerprintOf = Effect.fnUntraced(function*(name: string) {
+  if (name.startsWith("SHA256:")) return name
+  const source = yield* load(name)
+  const key = PublicKeys.fromText(source.bytes.toString().trimStart())
+  return key === undefined
+    ? yield* new KeyUnreadable({ detail: `${JSON.stringify(source.name)} holds no public key` })
+    : PublicKeys.fingerprint(key.bytes)
 })
+
+const isCertificate = ({ bytes }: Agent.Held) => PublicKeys.parse(bytes)?.inCertificate === true
+
+/** An attempt that ends before it begins; the error then says why. */
+const hopeless = (detail: string, note: string): Attempt => ({
+  method: "publickey",
+  detail,
+  run: () => Effect.succeed(givenUp(note))
+})
+
+const agentAttempts = Effect.fnUntraced(function*({ agent, keys }: Credential & { readonly _tag: "Agent" }) {
+  const wanted = keys === undefined ? undefined : yield* Effect.forEach(keys, fingerprintOf)
+  const held = yield* Agent.list(agent)
+  const usable = held.filter(({ bytes }) =>
+    wanted === undefined
+      // nobody accepts these any more, and each try counts
+      ? PublicKeys.typeOf(bytes) !== "ssh-dss"
+      : wanted.includes(PublicKeys.fingerprint(plainOf(bytes)))
+  )
+  if (usable.length === 0) {
+    return [hopeless(agent.name, wanted === undefined ? "it has no keys" : "it has none of the keys asked for")]
+  }
+  // a certificate is the likeliest to be accepted, and servers allow few tries
+  const certificatesFirst = usable.toSorted((one, other) => Number(isCertificate(other)) - Number(isCertificate(one)))
+  return certificatesFirst.map(({ bytes, comment }) =>
+    publicKey({
+      bytes,
+      name: `${agent.name}: ${comment}`,
+      askFirst: true,
+      sign: (data, algorithm) => asking(Agent.sign(agent, bytes, data, algorithm))
+    }, plainOf(bytes))
+  )
+})
+
+const keyAttempts = (credential: PrivateKeyCredential) =>
+  Effect.map(localKeys(credential), (keys) =>
+    keys.map(({ bytes, locked, name, plain, unlocked }) =>
+      publicKey({
+        bytes,
+        name,
+        askFirst: locked,
+        sign: (data, { signature }) => Effect.map(unlocked, (key) => sign(key, signature, data))
+      }, plain)
+    ))
 
 const attemptsOf = (credential: Credential): Effect.Effect<ReadonlyArray<Attempt>, SshErrorReason> => {
   switch (credential._tag) {
@@ -27,15 +74,28 @@ const attemptsOf = (credential: Credential): Effect.Effect<ReadonlyArray<Attempt
       return Effect.succeed([Methods.none])
     case "Password":
       return Effect.succeed([Methods.password(credential)])
-    case "PrivateKey":
-      return keyAttempts(credential)
     case "KeyboardInteractive":
       return Effect.succeed([Methods.keyboardInteractive(credential)])
+    case "PrivateKey":
+      return keyAttempts(credential)
+    default:
+      return agentAttempts(credential)
   }
 }
+
+/** That there is no agent only matters where there is no other way. */
+const attemptsOfOneAmongOthers = (credential: Credential): Effect.Effect<ReadonlyArray<Attempt>, SshErrorReason> =>
+  Effect.catchTag(
+    attemptsOf(credential),
+    "AgentUnavailable",
+    ({ detail }) => Effect.succeed([hopeless(credential._tag === "Agent" ? credential.agent.name : "agent", detail)])
+  )
 
 /** Gets ways to log in ready, before anything is dialled: reads and decrypts keys, asks agents what they have. */
 export const prepare = (
   credentials: ReadonlyArray<Credential>
 ): Effect.Effect<ReadonlyArray<Attempt>, SshErrorReason> =>
-  Effect.map(Effect.forEach(credentials, attemptsOf), (attempts) => attempts.flat())
+  Effect.map(
+    Effect.forEach(credentials, credentials.length === 1 ? attemptsOf : attemptsOfOneAmongOthers),
+    (attempts) => attempts.flat()
+  )

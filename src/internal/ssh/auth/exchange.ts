@@ -1,7 +1,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
-import type { Client } from "ssh2"
 import { Unsupported } from "../../../errors/SshError.ts"
 import { string } from "./wire.ts"
 
@@ -66,18 +65,17 @@ const handlers = [
   "USERAUTH_INFO_REQUEST"
 ]
 
-const isKnown = (protocol: Partial<Protocol> | undefined): protocol is Protocol =>
-  protocol !== undefined &&
-  handlers.every((name) => typeof protocol._handlers?.[name] === "function") &&
-  Array.isArray(protocol._authsQueue) &&
-  "_kex" in protocol &&
-  typeof protocol._packetRW?.write?.allocStart === "number" &&
-  typeof protocol._packetRW.write.alloc === "function" &&
-  typeof protocol._packetRW.write.finalize === "function"
+const get = (of: unknown, name: string): unknown =>
+  typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined
 
-const protocolOf = (client: Client): Protocol | undefined => {
-  const protocol: Partial<Protocol> | undefined = (client as { readonly _protocol?: Partial<Protocol> })._protocol
-  return isKnown(protocol) ? protocol : undefined
+const isKnown = (protocol: unknown): protocol is Protocol => {
+  const write = get(get(protocol, "_packetRW"), "write")
+  return handlers.every((name) => typeof get(get(protocol, "_handlers"), name) === "function") &&
+    Array.isArray(get(protocol, "_authsQueue")) &&
+    typeof protocol === "object" && protocol !== null && "_kex" in protocol &&
+    typeof get(write, "allocStart") === "number" &&
+    typeof get(write, "alloc") === "function" &&
+    typeof get(write, "finalize") === "function"
 }
 
 type SendPacket = (protocol: Protocol, packet: Uint8Array) => void
@@ -103,10 +101,10 @@ const unknownShape = new Unsupported({
  * little of what happened. Has to be done in the moment that `client.connect` returns. ssh2 still does the encryption and
  * learns of the success.
  */
-export const takeOver = (client: Client): Effect.Effect<Exchange, Unsupported> =>
+export const takeOver = (client: object): Effect.Effect<Exchange, Unsupported> =>
   Effect.suspend(() => {
-    const protocol = protocolOf(client)
-    if (protocol === undefined || sendPacket === undefined) return Effect.fail(unknownShape)
+    const protocol = get(client, "_protocol")
+    if (!isKnown(protocol) || sendPacket === undefined) return Effect.fail(unknownShape)
 
     const opened = Deferred.makeUnsafe<void>()
     let signatures: ReadonlyArray<string> | undefined

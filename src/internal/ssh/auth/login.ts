@@ -45,18 +45,23 @@ export class Login {
     this.waiting = attempts
   }
 
-  readonly run = Effect.fnUntraced({ self: this }, function*(exchange: Exchange, username: string) {
-    yield* exchange.opened
-    for (let attempt: Attempt | undefined; (attempt = this.next()) !== undefined;) {
-      this.tried.push(named(attempt))
-      const outcome = yield* attempt.run(exchange, username)
-      if (outcome._tag === "Accepted") return
-      if (outcome.note !== undefined) this.tried.splice(-1, 1, named(attempt, outcome.note))
-      if (outcome._tag === "Refused") this.remaining = outcome.remaining
-      if (outcome._tag === "Refused" && outcome.partial) this.waiting = [...this.failed.splice(0), ...this.waiting]
-      else this.failed.push(attempt)
-    }
-    return yield* this.failure()
+  /** Ends when the server has let us in. */
+  readonly run = (exchange: Exchange, username: string): Effect.Effect<void, SshErrorReason> =>
+    Effect.andThen(
+      exchange.opened,
+      Effect.repeat(this.once(exchange, username), { until: ({ _tag }) => _tag === "Accepted" })
+    )
+
+  private readonly once = Effect.fnUntraced({ self: this }, function*(
+    exchange: Exchange,
+    username: string
+  ): Effect.fn.Return<Outcome, SshErrorReason> {
+    const attempt = this.next()
+    if (attempt === undefined) return yield* this.failure()
+    this.tried.push(named(attempt))
+    const outcome = yield* attempt.run(exchange, username)
+    this.learn(attempt, outcome)
+    return outcome
   })
 
   /** What it means for the login that the server hangs up: where it has enough of attempts, the login has failed. */
@@ -69,6 +74,14 @@ export class Login {
 
   private failure(): AuthenticationFailed {
     return new AuthenticationFailed({ tried: this.tried, remaining: this.remaining ?? [] })
+  }
+
+  private learn(attempt: Attempt, outcome: Outcome): void {
+    if (outcome._tag === "Accepted") return
+    if (outcome.note !== undefined) this.tried.splice(-1, 1, named(attempt, outcome.note))
+    if (outcome._tag === "Refused") this.remaining = outcome.remaining
+    if (outcome._tag === "Refused" && outcome.partial) this.waiting = [...this.failed.splice(0), ...this.waiting]
+    else this.failed.push(attempt)
   }
 
   private next(): Attempt | undefined {

@@ -34,7 +34,11 @@ export const load = (given: string | Uint8Array | Redacted.Redacted): Effect.Eff
   )
 }
 
-const quoted = (name: string) => name.startsWith("the given") ? name : `the file "${name}"`
+export const unreadable = ({ name }: Source, words: string): KeyUnreadable =>
+  new KeyUnreadable({ detail: `${quoted(name)} ${words}` })
+
+/** What messages call it. */
+export const quoted = (name: string): string => name.startsWith("the given") ? name : `the file "${name}"`
 
 /** A private key as it is stored. */
 export interface Stored {
@@ -65,9 +69,11 @@ const fromKeyObject = (key: Crypto.KeyObject): PrivateKey | undefined => {
   return made(`ecdsa-sha2-${curve}`, string(curve), string(Buffer.concat([Buffer.of(4), url(x), url(y)])))
 }
 
+const damaged = "it is damaged"
+
 const use = (make: () => Crypto.KeyObject): Result.Result<PrivateKey, string> =>
   Result.flatMap(
-    Result.try({ try: make, catch: () => "it is damaged" }),
+    Result.try({ try: make, catch: () => damaged }),
     (key) => {
       const type = key.asymmetricKeyType ?? ""
       const known = ["rsa", "ec", "ed25519"].includes(type) ? fromKeyObject(key) : undefined
@@ -82,12 +88,12 @@ const bySsh2 = (text: string) => (passphrase: Redacted.Redacted | undefined): Re
   const parsed = Result.try({
     try: (): ParsedKey | Error | Array<ParsedKey> =>
       Ssh2.utils.parseKey(text, passphrase === undefined ? undefined : Redacted.value(passphrase)),
-    catch: () => "it is damaged"
+    catch: () => damaged
   })
   return Result.flatMap(parsed, (parsed) => {
     const key = Array.isArray(parsed) ? parsed[0] : parsed
     return key === undefined || key instanceof Error
-      ? Result.fail("it is damaged")
+      ? Result.fail(damaged)
       : use(() => Crypto.createPrivateKey(key.getPrivatePEM()))
   })
 }
@@ -117,14 +123,16 @@ const isPublic = (text: string) =>
 
 const pemBlock = /-----BEGIN ((?:\w+ )?PRIVATE KEY)-----\r?\n[\s\S]+?-----END \1-----/
 
+const convert = "convert it with \"puttygen KEY -O private-openssh -o NEW\""
+
 /** Finds out what is stored, without decrypting it. */
 export const recognise = (source: Source): Effect.Effect<Stored, KeyUnreadable | Unsupported> => {
   const text = source.bytes.toString()
-  const unreadable = (words: string) => Effect.fail(new KeyUnreadable({ detail: `${quoted(source.name)} ${words}` }))
+  const refuse = (words: string) => Effect.fail(unreadable(source, words))
   if (text.startsWith("PuTTY-User-Key-File-2: ")) {
     const [, type] = /^\S+ (\S+)/.exec(text) ?? []
     // ssh2 reads no others
-    if (type !== "ssh-rsa") return unreadable(`is in PuTTY's format with a key of type ${type}: ${convert}`)
+    if (type !== "ssh-rsa") return refuse(`is in PuTTY's format with a key of type ${type}: ${convert}`)
     return Effect.succeed({
       source,
       encrypted: !/^Encryption: none\r?$/m.test(text),
@@ -132,10 +140,10 @@ export const recognise = (source: Source): Effect.Effect<Stored, KeyUnreadable |
       parse: bySsh2(text)
     })
   }
-  if (text.startsWith("PuTTY-User-Key-File-")) return unreadable(`is in a newer format of PuTTY than 2: ${convert}`)
+  if (text.startsWith("PuTTY-User-Key-File-")) return refuse(`is in a newer format of PuTTY than 2: ${convert}`)
   const [block, label] = pemBlock.exec(text) ?? []
   if (block === undefined) {
-    return unreadable(
+    return refuse(
       isPublic(text)
         ? "is a public key, and the private one is needed"
         : "holds no private key in a known format (OpenSSH, PEM, PKCS#8, PuTTY 2)"
@@ -143,7 +151,7 @@ export const recognise = (source: Source): Effect.Effect<Stored, KeyUnreadable |
   }
   if (label === "OPENSSH PRIVATE KEY") {
     const container = openContainer(block)
-    if (container === undefined) return unreadable("is damaged")
+    if (container === undefined) return refuse("is damaged")
     const type = PublicKey.typeOf(container.bytes)
     if (type.startsWith("sk-")) {
       return Effect.fail(
@@ -165,25 +173,20 @@ export const recognise = (source: Source): Effect.Effect<Stored, KeyUnreadable |
   })
 }
 
-const convert = "convert it with \"puttygen KEY -O private-openssh -o NEW\""
-
 /** Decrypts a key and says what to do where that does not work. */
 export const unlock = (
   { encrypted, parse, source }: Stored,
   passphrase: Redacted.Redacted | undefined
 ): Effect.Effect<PrivateKey, KeyUnreadable> => {
-  const unreadable = (words: string) => new KeyUnreadable({ detail: `${quoted(source.name)} ${words}` })
-  if (!encrypted) {
-    return Effect.mapError(Effect.fromResult(parse(undefined)), (words) => unreadable(`cannot be used: ${words}`))
-  }
-  if (passphrase === undefined) {
-    return Effect.fail(unreadable("is encrypted: give its passphrase, or put the key into an agent"))
+  if (encrypted && passphrase === undefined) {
+    return Effect.fail(unreadable(source, "is encrypted: give its passphrase, or put the key into an agent"))
   }
   return Effect.mapError(
-    Effect.fromResult(parse(passphrase)),
+    Effect.fromResult(parse(encrypted ? passphrase : undefined)),
     (words) =>
       unreadable(
-        words === "it is damaged" ? "cannot be decrypted: the passphrase is wrong" : `cannot be used: ${words}`
+        source,
+        encrypted && words === damaged ? "cannot be decrypted: the passphrase is wrong" : `cannot be used: ${words}`
       )
   )
 }
