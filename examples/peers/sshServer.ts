@@ -10,6 +10,7 @@ import type { Duplex } from "node:stream"
 import Ssh2 from "ssh2"
 import type { AuthContext, Connection, ServerChannel } from "ssh2"
 import { inOnePiece } from "../../src/internal/ssh/identification.ts"
+import { serveChannel, type SftpServerOptions } from "./sftpServer.ts"
 import { type Commands, serveSession } from "./sshCommands.ts"
 import { type RemoteForwarding, serveForwarding } from "./sshForwarding.ts"
 
@@ -35,6 +36,8 @@ export interface SshServerOptions {
   readonly otherCommands?: (channel: ServerChannel, command: string) => void
   /** How to answer who wants the server to listen: on this machine's loopback, not at all, or never. Default "served". */
   readonly remoteForwarding?: RemoteForwarding
+  /** The files that SFTP serves. Default: there is no SFTP. */
+  readonly sftp?: SftpServerOptions
   /** Send everything in pieces of this many bytes. Default: as it comes. */
   readonly fragment?: number
 }
@@ -132,7 +135,14 @@ const serveClient = (options: SshServerOptions, state: State) => (client: Connec
     state.logins++
     if (options.stallLogin !== true) login(context)
   })
-  client.on("session", (accept) => serveSession(accept(), client, state.commands))
+  client.on("session", (accept) => {
+    const session = accept()
+    serveSession(session, client, state.commands)
+    session.on("subsystem", (accept, reject, { name }) => {
+      if (name === "sftp" && options.sftp !== undefined) serveChannel(options.sftp, accept())
+      else reject()
+    })
+  })
   serveForwarding(client, options.remoteForwarding ?? "served")
 }
 
