@@ -1,0 +1,50 @@
+import * as Effect from "effect/Effect"
+import * as CommandLine from "effect/process/CommandLine"
+import * as Result from "effect/Result"
+import { SshError, type SshErrorReason, TransferProtocol, Unsupported } from "../../../errors/SshError.ts"
+import type { Client } from "../sftp/client.ts"
+import { Kind } from "../sftp/packet.ts"
+
+/** Runs a command on the server to its end. */
+export type Execute = (
+  command: string
+) => Effect.Effect<{ readonly text: string; readonly errorText: string }, SshError>
+
+// read by redirection: a name is no option then, and is not printed
+const script = `{ sha256sum || shasum -a 256 || sha256 -q || openssl dgst -sha256 -r; } < "$1"`
+
+/** A command line of words that the server's shell is not to look into. */
+export const commandLine = (...words: ReadonlyArray<string>): Effect.Effect<string, TransferProtocol> =>
+  Result.match(CommandLine.join(words), {
+    onSuccess: Effect.succeed,
+    onFailure: ({ message }) => Effect.fail(new TransferProtocol({ detail: message }))
+  })
+
+const byCommand = Effect.fnUntraced(function*(server: string, execute: Execute, path: string) {
+  const failed = (reason: SshErrorReason) => new SshError({ server, reason })
+  const command = yield* Effect.mapError(commandLine("sh", "-c", script, "sh", path), failed)
+  const { errorText, text } = yield* execute(command)
+  const [digits] = /\b[0-9a-f]{64}\b/.exec(text) ?? []
+  return digits ?? (yield* Effect.fail(failed(
+    new Unsupported({ feature: "other", detail: `the server computed no SHA-256 of ${path}: ${errorText.trim()}` })
+  )))
+})
+
+const digestSize = 32
+
+/** The SHA-256 of a file on the server, in hexadecimal digits, computed there. */
+export const sha256 = (
+  server: string,
+  execute: Execute,
+  client: Client
+) =>
+(path: string): Effect.Effect<string, SshError> => {
+  if (!client.extensions.has("check-file")) return byCommand(server, execute, path)
+  // draft-ietf-secsh-filexfer-extensions-00, section 3: the whole file as one block
+  const fields = ["check-file-name", path, "sha256", 0n, 0n, 0]
+  return client.requests.ask({ operation: "check-file", path }, Kind.Extended, fields, Kind.ExtendedReply, (cursor) =>
+    // servers differ in what they say before the digest
+    cursor.rest().subarray(-digestSize).toString("hex")).pipe(
+      Effect.mapError((reason) => new SshError({ server, reason }))
+    )
+}

@@ -1,0 +1,184 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Semaphore from "effect/Semaphore"
+import type { SshError } from "../../../errors/SshError.ts"
+import { copyFile, type Job, sourceOf } from "./file.ts"
+import { type Entry, type Files, find } from "./files.ts"
+import { join, refusal } from "./names.ts"
+import type { Attributes, TransferFailure } from "./options.ts"
+import { type Step, step, type Trail, trailhead } from "./walk.ts"
+
+/** How many folders are read at once. */
+const foldersAtOnce = 8
+/** How many files may have been found and not been copied; walking waits there. */
+const foundAhead = 1024
+
+/** A copy of a folder from one file system to another. */
+export interface TreeJob<E1, E2> extends Job {
+  readonly from: Files<E1>
+  readonly to: Files<E2>
+  /** Whether the two can no longer speak with each other, so that no other file would fare better. */
+  readonly isOver: () => boolean
+}
+
+interface Folder {
+  readonly source: string
+  readonly target: string
+  /** Seen from the outermost folder. */
+  readonly relative: string
+  readonly attributes: Attributes
+  readonly trail: Trail
+  /** Whether nothing can be in its copy that was not put there by this transfer. */
+  readonly fresh: boolean
+}
+
+/** Something in a folder that is not one itself. */
+interface Found {
+  readonly folder: Folder
+  readonly entry: Entry
+  readonly relative: string
+  readonly step: Step | undefined
+}
+
+/** Copies a folder with all that is in it. */
+export const copyTree = Effect.fnUntraced(
+  function*<E1 extends TransferFailure["error"], E2 extends TransferFailure["error"]>(
+    job: TreeJob<E1, E2>,
+    root: Pick<Folder, "source" | "target" | "attributes">
+  ) {
+    const { failure, from, isOver, meter, settings, to } = job
+    const found = yield* Queue.bounded<Found, Cause.Done>(foundAhead)
+    const reading = yield* Semaphore.make(foldersAtOnce)
+    /** Made when all files are there: nothing is ever written through them. */
+    const links: Array<Found> = []
+    /** Given their times when nothing more is put into them. */
+    const folders: Array<Folder> = []
+
+    const guarded = <R>(
+      relative: string,
+      effect: Effect.Effect<void, E1 | E2 | SshError, R>
+    ): Effect.Effect<void, E1 | E2 | SshError, R> =>
+      settings.collect
+        ? Effect.catchIf(effect, () => !isOver(), (error) =>
+          Effect.sync(() => {
+            meter.failures.push({ path: relative, error })
+            meter.changed()
+          }))
+        : effect
+
+    /** Whether a folder is new. */
+    const makeFolder = Effect.fnUntraced(function*(path: string, mode: number, isRoot: boolean) {
+      // its owner has to be able to put something into it
+      const made = yield* Effect.result(to.makeDirectory(path, mode | 0o700))
+      if (made._tag === "Success") return true
+      // a link in a copy may lead out of it, and the names below are the other side's choice
+      const there = yield* find(to, path, isRoot ? "stat" : "lstat")
+      return there?.type === "Directory" ? false : yield* Effect.fail(made.failure)
+    })
+
+    const namesOf = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
+      const names = new Set<string>()
+      for (const { name } of entries) {
+        const refused = refusal(name)
+        if (refused !== undefined) return yield* Effect.fail(failure(refused.detail))
+        if (names.has(name)) return yield* Effect.fail(failure(`there are two files named ${JSON.stringify(name)}`))
+        names.add(name)
+      }
+    })
+
+    const copyFolder = (parent: Folder): Effect.Effect<void, E1 | E2 | SshError> =>
+      Effect.gen(function*() {
+        const { relative, source, target, trail } = parent
+        const [folder, entries] = yield* reading.withPermit(Effect.gen(function*() {
+          const fresh = yield* makeFolder(target, parent.attributes.mode & 0o777, relative === "")
+          return [{ ...parent, fresh }, yield* from.list(source)] as const
+        }))
+        yield* namesOf(entries)
+        folders.push(folder)
+        meter.directories++
+        meter.changed()
+        const below: Array<Folder> = []
+        for (const entry of entries) {
+          const path = join(relative, entry.name)
+          if (entry.type === "File") {
+            yield* Queue.offer(found, { folder, entry, relative: path, step: undefined })
+            continue
+          }
+          yield* guarded(
+            path,
+            Effect.gen(function*() {
+              const next = yield* step(from, source, trail, entry, path, settings)
+              if (next._tag === "Skip") {
+                meter.left(0)
+              } else if (next._tag === "Link") {
+                links.push({ folder, entry, relative: path, step: next })
+              } else if (next._tag === "File") {
+                yield* Queue.offer(found, { folder, entry, relative: path, step: next })
+              } else {
+                below.push({
+                  source: join(source, entry.name),
+                  target: join(target, entry.name),
+                  relative: path,
+                  attributes: next.attributes,
+                  trail: next.trail,
+                  fresh: false
+                })
+              }
+            })
+          )
+        }
+        yield* Effect.forEach(below, (folder) => guarded(folder.relative, copyFolder(folder)), {
+          concurrency: foldersAtOnce,
+          discard: true
+        })
+      })
+
+    const copyFound = Effect.fnUntraced(function*({ entry, folder, relative, step: known }: Found) {
+      const next = known ?? (yield* step(from, folder.source, folder.trail, entry, relative, settings))
+      if (next._tag !== "File") return meter.left(0)
+      const path = join(folder.target, entry.name)
+      let there = folder.fresh ? undefined : yield* find(to, path, "lstat")
+      if (there?.type === "SymbolicLink") {
+        // whoever put it there, it is not to decide where the file goes
+        if (!settings.atomic) yield* to.remove(path)
+        there = undefined
+      }
+      const source = sourceOf(from, join(folder.source, entry.name), next.attributes)
+      yield* copyFile(job, source, { files: to, path, relative, there })
+    })
+
+    const copyLink = Effect.fnUntraced(function*({ entry, folder }: Found) {
+      const path = join(folder.target, entry.name)
+      const there = folder.fresh || settings.overwrite === "always" ? undefined : yield* find(to, path, "lstat")
+      if (there !== undefined && settings.overwrite !== "different") return meter.left(0)
+      const text = yield* from.readLink(join(folder.source, entry.name))
+      if (there?.type === "SymbolicLink" && (yield* to.readLink(path)) === text) return meter.left(0)
+      yield* to.makeLink(path, text)
+      meter.links++
+      meter.changed()
+    })
+
+    const worker = Effect.forever(
+      Effect.flatMap(Queue.take(found), (file) => guarded(file.relative, copyFound(file))),
+      { disableYield: true }
+    ).pipe(Effect.catchIf(Cause.isDone, () => Effect.void))
+
+    const trail = yield* trailhead(from, root.source)
+    const walker = Effect.ensuring(copyFolder({ ...root, relative: "", trail, fresh: false }), Queue.end(found))
+    const workers = Array.from({ length: settings.concurrency }, () => worker)
+    yield* Effect.all([walker, ...workers], { concurrency: "unbounded", discard: true })
+    yield* Effect.forEach(links, (link) => guarded(link.relative, copyLink(link)), {
+      concurrency: settings.concurrency,
+      discard: true
+    })
+    if (!settings.preserve) return
+    // from the inside out: what is put into a folder changes its times
+    yield* Effect.forEach(
+      folders.reverse(),
+      ({ attributes, relative, target }) =>
+        guarded(relative, to.change(target, { mode: attributes.mode, times: attributes })),
+      { discard: true }
+    )
+  }
+)
