@@ -52,11 +52,17 @@ export * as Policy from "./layers/Policy.ts"
 /** SOCKS and HTTP proxies as Dialer layers. */
 export * as Proxy from "./layers/Proxy.ts"
 
+/** Commands whose input and output are the connection, as a Dialer layer. */
+export * as ProxyCommand from "./layers/ProxyCommand.ts"
+
 /** The PROXY protocol: telling a server who the client behind a relay is. */
 export * as ProxyProtocol from "./layers/ProxyProtocol.ts"
 
 /** The files of a server, over SSH. */
 export * as Sftp from "./services/Sftp.ts"
+
+/** Effect's FileSystem on another machine. */
+export * as SftpFileSystem from "./layers/SftpFileSystem.ts"
 
 /** SSH connections over any Dialer. */
 export * as Ssh from "./services/Ssh.ts"
@@ -84,6 +90,9 @@ export * as SshSession from "./services/SshSession.ts"
 
 /** Which SSH server, as whom, over which way, and how to know that it is the right one. */
 export * as SshSettings from "./services/SshSettings.ts"
+
+/** Copying files and folders over SSH. */
+export * as SshTransfer from "./services/SshTransfer.ts"
 
 /** An SSH jump host as a Dialer layer. */
 export * as SshTunnel from "./layers/SshTunnel.ts"
