@@ -47,6 +47,8 @@ export interface SshServer {
   readonly port: number
   /** Of its first host key, as `ssh-keygen -l` prints it. */
   readonly hostKeyFingerprint: string
+  /** Shows another key (a private one) of the same type from now on, instead of the first. */
+  readonly changeHostKey: (privateKey: string) => void
   /** A line for a known_hosts file. */
   readonly knownHostsLine: (host: string, port?: number) => string
   /** How many connections are open. */
@@ -156,24 +158,33 @@ const inFragments = <D extends Duplex>(duplex: D, size: number): D => {
   return duplex
 }
 
-/** A private key that shows another public key than its own. */
-const shownAs = (hostKey: string, claimed: string): any => ({
-  key: Object.assign(parse(hostKey), { getPublicSSH: () => parse(claimed).getPublicSSH() })
-})
+/** A host key that may claim to be another one, and be exchanged for another one. */
+const hostKeyOf = (privateKey: string, claimed: string | undefined) => {
+  let own = parse(privateKey)
+  let shown = claimed === undefined ? own : parse(claimed)
+  // the library takes keys that are parsed already; its types know texts only
+  const key: any = Object.assign(parse(privateKey), {
+    getPublicSSH: () => shown.getPublicSSH(),
+    sign: (data: Buffer, algorithm?: any) => own.sign(data, algorithm)
+  })
+  return {
+    key,
+    change: (to: string) => {
+      own = shown = parse(to)
+    }
+  }
+}
 
 /** Runs a server on a free port of this machine for as long as the scope lives. */
 export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) {
   const [hostKey, ...others] = options.hostKeys ?? [generateKey().private]
-  const { claimedHostKey } = options
+  const firstKey = hostKeyOf(hostKey, options.claimedHostKey)
   const state: State = {
     clients: new Set(),
     commands: { channels: new Set(), produced: 0, others: options.otherCommands },
     logins: 0
   }
-  const ssh = new Ssh2.Server(
-    { hostKeys: [claimedHostKey === undefined ? hostKey : shownAs(hostKey, claimedHostKey), ...others] },
-    serveClient(options, state)
-  )
+  const ssh = new Ssh2.Server({ hostKeys: [{ key: firstKey.key }, ...others] }, serveClient(options, state))
   // any stream will do; the types know sockets only
   const inject = (stream: any) => ssh.injectSocket(stream)
   const open = new Set<Duplex>()
@@ -200,6 +211,7 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
     hostKeyFingerprint: fingerprint(publicKey),
     knownHostsLine: (host, at = port) =>
       `${at === 22 ? host : `[${host}]:${at}`} ${parse(hostKey).type} ${publicKey.toString("base64")}`,
+    changeHostKey: firstKey.change,
     connections: () => open.size,
     clients: state.clients,
     running: () => state.commands.channels.size,
