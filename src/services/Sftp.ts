@@ -58,6 +58,7 @@ import type * as Directory from "../internal/ssh/sftp/directory.ts"
 import * as Operations from "../internal/ssh/sftp/operations.ts"
 import * as Transfer from "../internal/ssh/sftp/transfer.ts"
 import * as Tree from "../internal/ssh/sftp/tree.ts"
+import type { SshTransfers } from "./SshTransfer.ts"
 
 /**
  * What a server says of a file: `type`, `size` in bytes, the twelve bits of its `mode`, `uid` and `gid`, and when it was last
@@ -164,7 +165,7 @@ export interface SftpFile {
  * @category services
  * @since 0.1.0
  */
-export interface Sftp {
+export interface Sftp extends SshTransfers {
   /** How errors call the server: `ssh ops@bastion:22`. */
   readonly name: string
   /** The extensions that the server says it knows, with their versions. */
@@ -268,7 +269,7 @@ export interface Sftp {
  *
  * @internal
  */
-export const make = (client: Client, name: string): Sftp => {
+export const make = (client: Client, name: string, transfers: SshTransfers): Sftp => {
   const failed = (reason: SshErrorReason) => new SshError({ server: name, reason })
   const run = <A, R = never>(
     operation: string,
@@ -312,6 +313,7 @@ export const make = (client: Client, name: string): Sftp => {
     )
 
   return {
+    ...transfers,
     name,
     extensions: client.extensions,
     limits: client.limits,
