@@ -1,16 +1,15 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Pull from "effect/Pull"
 import { SftpStatus, type SshError, type SshErrorReason } from "../../../errors/SshError.ts"
 import type * as Sftp from "../sftp/attributes.ts"
 import type { Client } from "../sftp/client.ts"
-import * as Directory from "../sftp/directory.ts"
 import * as Operations from "../sftp/operations.ts"
 import * as Content from "../sftp/transfer.ts"
+import * as Tree from "../sftp/tree.ts"
 import { Writer } from "../sftp/writer.ts"
 import type { Entry, Files } from "./files.ts"
-import { temporaryBeside } from "./names.ts"
+import { join, temporaryBeside } from "./names.ts"
 import type { Attributes } from "./options.ts"
 
 const seconds = (date: Option.Option<Date>): number =>
@@ -37,22 +36,12 @@ export const remote = (
   const stat = (path: string) => labelled(Effect.map(Operations.stat(client, path), attributesOf))
   const lstat = (path: string) => labelled(Effect.map(Operations.lstat(client, path), attributesOf))
 
-  const list = (path: string) =>
-    labelled(Effect.scoped(Effect.gen(function*() {
-      const folder = yield* Operations.scoped(client, Operations.openDirectory(client, path))
-      const entries: Array<Entry> = []
-      yield* Directory.names(client, folder).pipe(
-        Effect.map((names) => {
-          for (const { attributes, name } of names) {
-            const known = attributes.type === "Unknown" ? undefined : attributesOf(attributes)
-            entries.push({ name, type: known?.type ?? "Other", attributes: known })
-          }
-        }),
-        Effect.forever({ disableYield: true }),
-        Pull.catchDone(() => Effect.void)
-      )
-      return entries
-    })))
+  const list = (path: string): Effect.Effect<ReadonlyArray<Entry>, SshError> =>
+    labelled(Effect.map(Tree.readDirectory(client, path), (entries) =>
+      entries.map(({ attributes, name }) => {
+        const known = attributes.type === "Unknown" ? undefined : attributesOf(attributes)
+        return { name, type: known?.type ?? "Other", attributes: known }
+      })))
 
   const write: Files<SshError>["write"] = Effect.fnUntraced(function*(path, { exclusive, mode, offset }) {
     const flag = exclusive ? "wx" : offset > 0 ? "r+" : "w"
@@ -85,7 +74,7 @@ export const remote = (
       return entries.every(({ attributes }) => attributes !== undefined) ? entries : yield* Effect.forEach(
         entries,
         ({ name }) =>
-          Effect.map(lstat(Directory.join(path, name)), (attributes) => ({ name, type: attributes.type, attributes })),
+          Effect.map(lstat(join(path, name)), (attributes) => ({ name, type: attributes.type, attributes })),
         { concurrency: 16 }
       )
     }),
