@@ -189,8 +189,8 @@ export class TlsHandshake extends Schema.TaggedError<TlsHandshake>("hawser/DialE
 }
 
 /**
- * The proxy understood the request and said no: `code` is its own (a SOCKS reply code or an HTTP status), `meaning`
- * what the RFC says it means.
+ * The proxy understood the request and said no: `code` is its own (a SOCKS reply code, an HTTP status, the exit code of a
+ * command), `meaning` what the RFC says it means, or what the command said last.
  *
  * @category reasons
  * @since 0.1.0

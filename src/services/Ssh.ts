@@ -40,10 +40,12 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { DialError } from "../errors/DialError.ts"
 import { SshError, type SshErrorReason } from "../errors/SshError.ts"
 import { scopedUnlessFailed } from "../internal/net/duplex.ts"
+import * as Command from "../internal/proxy/command.ts"
 import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
 import { Observer } from "../internal/ssh/observe.ts"
@@ -84,7 +86,23 @@ const nameOf = ({ host, username }: SshSettings, port: number): string =>
 
 const defaultRekeyBytes = 1024 ** 3
 
-const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: SshSettings) {
+/** The Dialer that leads to a server: by a command and through other servers, where the settings say so. */
+const wayTo = (dialer: Dialer["Service"], { jump = [], proxyCommand }: SshSettings) => {
+  const first = proxyCommand === undefined ? dialer : Command.path(proxyCommand, dialer.connectTimeout)
+  return Effect.reduce(
+    isMany(jump) ? jump : [jump],
+    () => first,
+    (below, server) => Effect.map(open(below, server), (session) => session.dialer)
+  )
+}
+
+const open: (
+  dialer: Dialer["Service"],
+  settings: SshSettings
+) => Effect.Effect<SshSession.SshSession, DialError | SshError, Scope.Scope> = Effect.fnUntraced(function*(
+  dialer,
+  settings
+) {
   const port = settings.port ?? 22
   const name = nameOf(settings, port)
   const failed = Effect.mapError((reason: SshErrorReason) => new SshError({ server: name, reason }))
@@ -96,7 +114,10 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
   )
   const observer = new Observer(name, yield* Effect.context<never>())
   const connection = yield* scopedUnlessFailed(Effect.gen(function*() {
-    const duplex = yield* dialer.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout })
+    const way = yield* wayTo(dialer, settings)
+    const duplex = yield* way.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout }).pipe(
+      Effect.retry({ times: (settings.connectionAttempts ?? 1) - 1, schedule: Schedule.spaced("1 second") })
+    )
     return yield* failed(Ssh2Client.connect(duplex, {
       username: settings.username,
       attempts,
@@ -110,7 +131,10 @@ const open = Effect.fnUntraced(function*(dialer: Dialer["Service"], settings: Ss
       rekeyInterval: Duration.fromInputUnsafe(settings.rekey?.interval ?? "1 hour"),
       handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds"),
       observer
-    })).pipe(Effect.tapError(({ reason }) => Effect.sync(() => observer.failed(reason))))
+    })).pipe(
+      Effect.tapError(({ reason }) => Effect.sync(() => observer.failed(reason))),
+      Effect.mapError((error) => Command.refusalOf(duplex) ?? error)
+    )
   }))
   observer.event("connected", () => {
     const { keyExchange, receiving } = connection.algorithms

@@ -70,8 +70,13 @@ export interface SshSettings {
   readonly proxyCommand?: string | undefined
   /** Which algorithms to offer. */
   readonly algorithms?: Algorithms | undefined
-  /** How long the way to the server's port may take. Default: that of the Dialer. */
+  /**
+   * How long the way to the server's port may take, from where it is dialled: the logins to servers on the way have times of
+   * their own. Default: that of the Dialer.
+   */
   readonly connectTimeout?: Duration.Input | undefined
+  /** How often to try to reach that port, with a second between. Default 1. */
+  readonly connectionAttempts?: number | undefined
   /**
    * How long it may take from there until commands can run: the keys, the verification of the host key, the login. Default
    * 20 seconds.

@@ -11,7 +11,7 @@ import {
   TunnelRefused,
   Unreachable
 } from "../../../errors/DialError.ts"
-import type { ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
+import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
 import { close } from "../../net/duplex.ts"
 import * as Hop from "../../net/hop.ts"
 import { guardErrors } from "../../net/owner.ts"
@@ -55,25 +55,38 @@ const request = (connection: Connection, target: Target.Target) =>
   }
 }
 
+/** The connection, as what goes through it sees its end: one of several on the way, which therefore has a name. */
+const named = (connection: Connection, name: string): Connection => ({
+  ...connection,
+  onLost: (notify) =>
+    connection.onLost((reason) => notify(new ConnectionLost({ detail: `${name}: ${reason.detail}`, cause: reason })))
+})
+
 /** Dials from the other end of an SSH connection. */
-export const path = (connection: Connection, name: string, connectTimeout: Duration.Duration): Hop.Path => ({
-  connectTimeout,
-  dial: Effect.fn(`Dialer.dial ${name}`)(function*(input, options) {
-    const target = yield* Hop.parseTarget(input, name)
-    const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
-    const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)
-    const dial = Effect.acquireRelease(
-      open(connection, request(connection, target), (channel) => guardErrors(new ChannelDuplex(connection, channel)))
-        .pipe(
+export const path = (connection: Connection, name: string, connectTimeout: Duration.Duration): Hop.Path => {
+  const link = named(connection, name)
+  return {
+    connectTimeout,
+    dial: Effect.fn(`Dialer.dial ${name}`)(function*(input, options) {
+      const target = yield* Hop.parseTarget(input, name)
+      const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: name, reason })
+      const after = Duration.fromInputUnsafe(options?.connectTimeout ?? connectTimeout)
+      const dial = Effect.acquireRelease(
+        open(
+          connection,
+          request(connection, target),
+          (channel) => guardErrors(new ChannelDuplex(link, channel))
+        ).pipe(
           Effect.mapError((error) => fail(reasonOf(error, target))),
           Effect.timeoutOrElse({
             duration: after,
             orElse: () => Effect.fail(fail(new ConnectTimeout({ after, phase: `the answer of ${name}` })))
           })
         ),
-      close,
-      { interruptible: true }
-    )
-    return yield* Hop.reported(dial, target, name)
-  })
-})
+        close,
+        { interruptible: true }
+      )
+      return yield* Hop.reported(dial, target, name)
+    })
+  }
+}
