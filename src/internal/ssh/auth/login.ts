@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { AuthenticationFailed, type SshErrorReason } from "../../../errors/SshError.ts"
-import type { Exchange, Reply } from "./exchange.ts"
+import { type Exchange, type Reply, request } from "./exchange.ts"
 
 /**
  * How an attempt came out; `GivenUp` is the end of one that the server did not decide. A note is for those who read the
@@ -57,7 +57,10 @@ export class Login {
     username: string
   ): Effect.fn.Return<Outcome, SshErrorReason> {
     const attempt = this.next()
-    if (attempt === undefined) return yield* this.failure()
+    if (attempt === undefined) {
+      this.remaining ??= yield* this.accepted(exchange, username)
+      return yield* this.failure()
+    }
     this.tried.push(named(attempt))
     const outcome = yield* attempt.run(exchange, username)
     this.learn(attempt, outcome)
@@ -71,6 +74,13 @@ export class Login {
     this.tried.splice(-1, 1, `${last}: ${goodbye.message}`)
     return this.failure()
   }
+
+  /** Asks what would have been accepted, where no attempt came so far that the server said it. */
+  private readonly accepted = (exchange: Exchange, username: string): Effect.Effect<ReadonlyArray<string>> =>
+    Effect.map(
+      exchange.ask("none", request(username, "none")),
+      (reply) => reply._tag === "Refused" ? reply.remaining : []
+    )
 
   private failure(): AuthenticationFailed {
     return new AuthenticationFailed({ tried: this.tried, remaining: this.remaining ?? [] })
