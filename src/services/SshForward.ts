@@ -299,7 +299,15 @@ export const make = (
     listen: Forwarding.Options<E>["listen"],
     route: Forwarding.Route,
     options: ForwardOptions
-  ) => Forwarding.forward({ server, listen, route, lost, maxConnections: options.maxConnections ?? 256 })
+  ) =>
+    Forwarding.forward({
+      server,
+      observer: connection.observer,
+      listen,
+      route,
+      lost,
+      maxConnections: options.maxConnections ?? 256
+    })
 
   const understood = (target: DialTarget) =>
     Result.match(Target.parse(target), {

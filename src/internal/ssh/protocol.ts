@@ -97,6 +97,18 @@ export const onDisconnect = (client: Client, notify: (words: string) => void): v
 }
 
 /**
+ * Calls back with what the server says for people to read (SSH_MSG_DEBUG). ssh2 has a place for who wants to know, and fills it
+ * only to describe each and every packet.
+ */
+export const onDebug = (client: Client, notify: (words: string) => void): void => {
+  const handlers = get(get(client, "_protocol"), "_handlers")
+  if (typeof handlers !== "object" || handlers === null || get(handlers, "DEBUG") !== undefined) return
+  Reflect.set(handlers, "DEBUG", (_protocol: unknown, _display: unknown, words: unknown) => {
+    if (typeof words === "string") notify(words)
+  })
+}
+
+/**
  * The channel of the request that was made just before: ssh2 leaves a channel open whose request is refused, and gives it to
  * nobody.
  */

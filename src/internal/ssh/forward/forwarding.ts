@@ -1,4 +1,3 @@
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
@@ -11,11 +10,11 @@ import type { Duplex } from "node:stream"
 import type { DialError } from "../../../errors/DialError.ts"
 import { type ConnectionLost, SshError } from "../../../errors/SshError.ts"
 import { Reset, TcpError } from "../../../errors/TcpError.ts"
-import { EventSink } from "../../events.ts"
 import { addressOf } from "../../net/duplex.ts"
 import type { Bound } from "../../net/listen.ts"
 import { relay } from "../../net/relay.ts"
 import { serve } from "../../server/serving.ts"
+import type { Observer } from "../observe.ts"
 
 /** A connection that was made to a forward. */
 export interface Forwarded {
@@ -59,8 +58,9 @@ export type Route = (
 ) => Effect.Effect<Duplex, DialError | TcpError, Scope.Scope>
 
 export interface Options<E> {
-  /** How events and errors call the server. */
+  /** How errors call the server. */
   readonly server: string
+  readonly observer: Observer
   readonly listen: Effect.Effect<Bound, E, Scope.Scope>
   readonly route: Route
   /** Waits until the session is gone. */
@@ -75,25 +75,24 @@ const codeOf = (cause: Error): string => "code" in cause && typeof cause.code ==
 
 const broken = (cause: Error) => new TcpError({ reason: new Reset({ code: codeOf(cause), cause }) })
 
+/** An event in words. */
+const describe = (address: SocketAddress, event: ForwardEvent): string => {
+  const from = Option.match(event.from, { onNone: () => "a client", onSome: formatSocketAddress })
+  const to = event.target === "" ? "nowhere yet" : event.target
+  const why = event._tag === "Failed" ? `: ${event.error.message}` : ""
+  return `${from} at ${formatSocketAddress(address)} to ${to}${why}`
+}
+
 /** Leads each connection that is made to an address on to another one, for as long as the scope and the session live. */
 export const forward = Effect.fnUntraced(function*<E>(options: Options<E>) {
   const scope = yield* Effect.scope
   const listening = yield* Scope.fork(scope)
   const bound = yield* Scope.provide(options.listen, listening)
   const events = yield* PubSub.sliding<Take.Take<ForwardEvent, SshError>>(eventBuffer)
-  const report = Context.get(yield* Effect.context(), EventSink)
-  const place = formatSocketAddress(bound.address)
 
   const tell = (event: ForwardEvent) => {
     PubSub.publishUnsafe(events, [event])
-    const from = Option.match(event.from, { onNone: () => "a client", onSome: formatSocketAddress })
-    report({
-      source: "ssh",
-      id: options.server,
-      event: `forward ${event._tag.toLowerCase()}`,
-      detail: `${from} at ${place} to ${event.target === "" ? "nowhere yet" : event.target}` +
-        (event._tag === "Failed" ? `: ${event.error.message}` : "")
-    })
+    options.observer.event(`forward ${event._tag.toLowerCase()}`, () => describe(bound.address, event))
   }
 
   let connections = 0
@@ -133,7 +132,9 @@ export const forward = Effect.fnUntraced(function*<E>(options: Options<E>) {
         const ended = Exit.findErrorOption(exit)
         PubSub.endUnsafe(events, Option.match(ended, { onNone: () => Exit.void, onSome: Exit.fail }))
       })),
-    scope
+    scope,
+    // its events end even if it is closed at once
+    { startImmediately: true }
   )
   const started: Forward = {
     address: bound.address,
