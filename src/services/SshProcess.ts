@@ -416,7 +416,11 @@ export const make = (
 
   const connected = (open: Effect.Effect<Duplex.ChannelDuplex, SshErrorReason>) =>
     Effect.gen(function*() {
-      const duplex = yield* Effect.acquireRelease(orFail(open), close, { interruptible: true })
+      const duplex = yield* Effect.acquireRelease(
+        orFail(open),
+        (duplex, exit) => Effect.ensuring(close(duplex, exit), Effect.sync(() => duplex.release())),
+        { interruptible: true }
+      )
       return { duplex, connection: yield* Connection.fromDuplex(duplex) }
     })
 

@@ -107,11 +107,18 @@ export class ChannelDuplex extends Duplex implements Protocol.Receiver {
 
   override _destroy(error: Error | null, done: Done): void {
     this.forget()
+    // a stream that has ended is destroyed by itself, and a process may still have to say how it ended
+    const over = error === null && this.readableEnded && this.writableFinished
+    if (!over || this.channel.type !== "session") this.release()
+    this.settle(error ?? farEndClosed())
+    done(error)
+  }
+
+  /** Closes the channel, also where the stream is over and the process is not. */
+  release(): void {
     this.incoming.stop()
     this.channel.close()
     this.ending.fail(new ConnectionLost({ detail: "the channel was closed" }))
-    this.settle(error ?? farEndClosed())
-    done(error)
   }
 
   /** Answers the write that is under way, once: ssh2 may answer it, or the end of the channel does. */
