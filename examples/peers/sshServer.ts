@@ -8,7 +8,7 @@ import * as Crypto from "node:crypto"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import Ssh2 from "ssh2"
-import type { AuthContext, Connection, ServerChannel } from "ssh2"
+import type { AuthContext, Connection, KeyboardAuthContext, PasswordAuthContext, ServerChannel } from "ssh2"
 import { inOnePiece } from "../../src/internal/ssh/identification.ts"
 import { serveChannel, type SftpServerOptions } from "./sftpServer.ts"
 import { type Commands, serveSession } from "./sshCommands.ts"
@@ -30,6 +30,10 @@ export interface SshServerOptions {
   readonly claimedHostKey?: string
   /** Demand a new password of whoever knows the old one. Default false. */
   readonly passwordExpired?: boolean
+  /** The new password that is accepted then; others are asked for again. Default: none is. */
+  readonly newPassword?: string
+  /** What is asked by keyboard-interactive, in rounds, with the answers that let in. Default: nothing, there is no such way. */
+  readonly questions?: ReadonlyArray<QuestionRound>
   /** Never answer a login. Default false. */
   readonly stallLogin?: boolean
   /** Runs commands that are none of the server's own. Default: they are refused. */
@@ -40,6 +44,13 @@ export interface SshServerOptions {
   readonly sftp?: SftpServerOptions
   /** Send everything in pieces of this many bytes. Default: as it comes. */
   readonly fragment?: number
+}
+
+/** What is asked at once. */
+export interface QuestionRound {
+  readonly title?: string
+  readonly instruction?: string
+  readonly prompts: ReadonlyArray<{ readonly prompt: string; readonly echo: boolean; readonly answer: string }>
 }
 
 /** A server that is running. */
@@ -94,6 +105,29 @@ const parse = (key: string) => {
 const fingerprint = (publicKey: Buffer) =>
   `SHA256:${Crypto.createHash("sha256").update(publicKey).digest("base64").replace(/=+$/, "")}`
 
+/** Asks for a new password until it is the right one. */
+const changePassword = (context: PasswordAuthContext, wanted: string | undefined): void =>
+  context.requestChange(
+    "New password:",
+    (given) => given === wanted ? context.accept() : changePassword(context, wanted)
+  )
+
+/** Asks round after round. */
+const ask = (
+  context: KeyboardAuthContext,
+  [round, ...rounds]: ReadonlyArray<QuestionRound>,
+  refuse: () => void
+): void => {
+  if (round === undefined) return context.accept()
+  const { instruction = "", prompts, title = "" } = round
+  const shown = prompts.map(({ echo, prompt }) => ({ echo, prompt }))
+  context.prompt(shown, title, instruction, (answers) => {
+    const areRight = answers.length === prompts.length && prompts.every(({ answer }, i) => answers[i] === answer)
+    if (areRight) ask(context, rounds, refuse)
+    else refuse()
+  })
+}
+
 const authenticate = (options: SshServerOptions) => {
   const keys = (options.authorizedKeys ?? []).map(parse)
   const username = options.username ?? "demo"
@@ -102,14 +136,16 @@ const authenticate = (options: SshServerOptions) => {
     const passwordToo = options.bothRequired !== true || keyShown
     const methods = [
       ...(keys.length > 0 && !keyShown ? ["publickey" as const] : []),
-      ...(options.password !== undefined && passwordToo ? ["password" as const] : [])
+      ...(options.password !== undefined && passwordToo ? ["password" as const] : []),
+      ...(options.questions === undefined ? [] : ["keyboard-interactive" as const])
     ]
     const refuse = () => context.reject(methods)
     if (context.username !== username || !methods.some((method) => method === context.method)) return refuse()
     if (context.method === "password") {
       if (context.password !== options.password) return refuse()
-      return options.passwordExpired === true ? context.requestChange("New password:", () => {}) : context.accept()
+      return options.passwordExpired === true ? changePassword(context, options.newPassword) : context.accept()
     }
+    if (context.method === "keyboard-interactive") return ask(context, options.questions ?? [], refuse)
     if (context.method !== "publickey") return refuse()
     const { blob, hashAlgo, key: { data }, signature } = context
     const key = keys.find((key) => key.getPublicSSH().equals(data))

@@ -7,22 +7,23 @@ import * as Schedule from "effect/Schedule"
 import * as Crypto from "node:crypto"
 import * as HostKeys from "../../../src/services/HostKeys.ts"
 import * as SshAgent from "../../../src/services/SshAgent.ts"
-import type * as SshAuth from "../../../src/services/SshAuth.ts"
 import type * as SshSettings from "../../../src/services/SshSettings.ts"
 import { loginUser } from "./loginUser.ts"
 import { files, folder, run, services, start } from "./peer.ts"
 import { runSshd, sshKeygen } from "./sshd.ts"
 
 /** Types of key, as ssh-keygen makes them. */
-export const keyTypes = {
+export const types = ["rsa", "ecdsa256", "ecdsa384", "ecdsa521", "ed25519"] as const
+
+export type KeyType = (typeof types)[number]
+
+const generation: Readonly<Record<KeyType, ReadonlyArray<string>>> = {
   rsa: ["-t", "rsa", "-b", "2048"],
   ecdsa256: ["-t", "ecdsa", "-b", "256"],
   ecdsa384: ["-t", "ecdsa", "-b", "384"],
   ecdsa521: ["-t", "ecdsa", "-b", "521"],
   ed25519: ["-t", "ed25519"]
-} as const
-
-export type KeyType = keyof typeof keyTypes
+}
 
 /** Formats of files, as ssh-keygen writes them; Ed25519 keys only in the first. */
 export const formats = ["RFC4716", "PEM", "PKCS8"] as const
@@ -61,9 +62,8 @@ const make = Effect.gen(function*() {
   const keygen = sshKeygen(directory)
   const read = (name: string) => Effect.orDie(fs.readFileString(`${directory}/${name}`))
   const path = (name: string) => `${directory}/${name}`
-  const generate = (type: KeyType, name: string) => keygen("-q", ...keyTypes[type], "-N", "", "-C", name, "-f", name)
+  const generate = (type: KeyType, name: string) => keygen("-q", ...generation[type], "-N", "", "-C", name, "-f", name)
 
-  const types = Object.keys(keyTypes) as ReadonlyArray<KeyType>
   yield* Effect.all([
     ...["host", "ca", "other_ca", "ed25519_revoked", "stranger"].map((name) => generate("ed25519", name)),
     ...types.flatMap((type) => [generate(type, type), generate(type, `${type}_certified`)])
@@ -153,5 +153,3 @@ export const sshAgent = Effect.gen(function*() {
     })
   return { agent, socket, add }
 })
-
-export type { SshAuth }

@@ -33,7 +33,9 @@ export interface Exchange {
   readonly sessionId: () => Uint8Array
   /** The signature algorithms that the server says it knows (RFC 8308, section 3.1), where it says so. */
   readonly signatures: () => ReadonlyArray<string> | undefined
-  /** Sends a message that belongs to a method. */
+  /** Whether the server was asked anything yet. */
+  readonly hasAsked: () => boolean
+  /** Sends a message that belongs to a method, and waits for what the server says to it. */
   readonly ask: (method: string, message: Uint8Array) => Effect.Effect<Reply>
 }
 
@@ -108,6 +110,7 @@ export const takeOver = (client: object): Effect.Effect<Exchange, Unsupported> =
 
     const opened = Deferred.makeUnsafe<void>()
     let signatures: ReadonlyArray<string> | undefined
+    let asked = false
     let waiting: ((reply: Reply) => void) | undefined
     const reply = (reply: Reply) => {
       const resume = waiting
@@ -149,8 +152,10 @@ export const takeOver = (client: object): Effect.Effect<Exchange, Unsupported> =
       opened: Deferred.await(opened),
       sessionId: () => protocol._kex.sessionID,
       signatures: () => signatures,
+      hasAsked: () => asked,
       ask: (method, message) =>
         Effect.callback((resume) => {
+          asked = true
           waiting = (reply) => resume(Effect.succeed(reply))
           // one request at a time: what was given up must not decide how the next answer is read
           protocol._authsQueue.splice(0, Infinity, method)

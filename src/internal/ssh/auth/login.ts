@@ -75,12 +75,17 @@ export class Login {
     return this.failure()
   }
 
-  /** Asks what would have been accepted, where no attempt came so far that the server said it. */
-  private readonly accepted = (exchange: Exchange, username: string): Effect.Effect<ReadonlyArray<string>> =>
-    Effect.map(
+  /**
+   * What would have been accepted, where no attempt came so far that the server said it: asks, but not in the middle of
+   * another dialogue, which had begun because its method was accepted.
+   */
+  private accepted(exchange: Exchange, username: string): Effect.Effect<ReadonlyArray<string>> {
+    if (exchange.hasAsked()) return Effect.succeed([...new Set(this.failed.map(({ method }) => method))])
+    return Effect.map(
       exchange.ask("none", request(username, "none")),
       (reply) => reply._tag === "Refused" ? reply.remaining : []
     )
+  }
 
   private failure(): AuthenticationFailed {
     return new AuthenticationFailed({ tried: this.tried, remaining: this.remaining ?? [] })

@@ -12,6 +12,7 @@ const exchange: Exchange = {
   opened: Effect.void,
   sessionId: () => new Uint8Array(),
   signatures: () => undefined,
+  hasAsked: () => false,
   ask: () => Effect.succeed({ _tag: "Refused", remaining: ["publickey"], partial: false })
 }
 
@@ -23,11 +24,13 @@ const run = (
   Effect.gen(function*() {
     const tried: Array<string> = []
     const left = [...answers]
-    const login = new Login(attempts.map((attempt) => ({
-      ...attempt,
+    const login = new Login(attempts.map(({ detail, identity, method }) => ({
+      method,
+      detail,
+      identity,
       run: () =>
         Effect.sync(() => {
-          tried.push(attempt.detail ?? attempt.method)
+          tried.push(detail ?? method)
           return left.shift() ?? assert.fail("one attempt too many")
         })
     })))
