@@ -18,7 +18,10 @@ export const copy = (
     const source = yield* Operations.scoped(client, Operations.openFile(client, from, "r", undefined))
     const { mode } = yield* Operations.fstat(client, source)
     const target = yield* Operations.scoped(client, Operations.openFile(client, to, flag, Option.getOrUndefined(mode)))
-    if (client.extensions.has("copy-data")) return yield* Operations.copyData(client, source, target)
-    const pull = Transfer.reads(client, source, undefined)
-    yield* Stream.run(Stream.fromPull(pull), Transfer.writesTo(client, target, undefined))
+    yield* client.extensions.has("copy-data")
+      ? Operations.copyData(client, source, target)
+      : Stream.run(
+        Stream.fromPull(Transfer.reads(client, source, undefined)),
+        Transfer.writesTo(client, target, undefined)
+      )
   }))

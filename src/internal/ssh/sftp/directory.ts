@@ -7,7 +7,7 @@ import * as Attributes from "./attributes.ts"
 import type { Client } from "./client.ts"
 import type { Handle } from "./operations.ts"
 import { Cursor, Kind } from "./packet.ts"
-import { type Receiver, refusal, statusOf } from "./requests.ts"
+import { refusal, type Requests, statusOf } from "./requests.ts"
 
 /** What a server says of something that is in a folder. */
 export interface Entry {
@@ -26,7 +26,7 @@ const ahead = { first: 2, most: 8 }
 export const join = (folder: string, name: string): string =>
   folder === "" || folder === "." ? name : folder.endsWith("/") ? folder + name : `${folder}/${name}`
 
-const entries = (folder: string) => (cursor: Cursor): Array<Entry> => {
+const entries = (folder: string, cursor: Cursor): Array<Entry> => {
   const found: Array<Entry> = []
   for (let count = cursor.number(); count > 0 && !cursor.short; count--) {
     const name = cursor.text()
@@ -37,74 +37,88 @@ const entries = (folder: string) => (cursor: Cursor): Array<Entry> => {
   return found
 }
 
-/** The names in a folder that is open, with several requests for them under way. */
-export const names = ({ requests }: Client, { id, path }: Handle): Pull.Pull<Batch, SshErrorReason> => {
-  const about = { operation: "readDirectory", path }
-  const decode = entries(path)
-  let ready: Array<Entry> = []
-  let underWay = 0
-  let window = ahead.first
-  let ended = false
-  let failure: SshErrorReason | undefined
-  let wake: (() => void) | undefined
+/** Reads names with several requests for them under way. */
+class Names {
+  private readonly requests: Requests
+  private readonly handle: Handle
+  private ready: Array<Entry> = []
+  private underWay = 0
+  private window = ahead.first
+  private ended = false
+  private failure: SshErrorReason | undefined
+  private wake: (() => void) | undefined
 
-  // names may still come from a request that was made before the one that found the end
-  const over = () => failure !== undefined || (ended && underWay === 0)
-
-  const settled = () => {
-    underWay--
-    if (ready.length === 0 && !over()) return
-    const woken = wake
-    wake = undefined
-    woken?.()
+  constructor({ requests }: Client, handle: Handle) {
+    this.requests = requests
+    this.handle = handle
   }
 
-  const ask = () => {
-    while (!ended && failure === undefined && underWay < window) {
-      underWay++
-      const receiver: Receiver = {
+  /** Names may still come from a request that was made before the one that found the end. */
+  private get over(): boolean {
+    return this.failure !== undefined || (this.ended && this.underWay === 0)
+  }
+
+  private ask(): void {
+    while (!this.ended && this.failure === undefined && this.underWay < this.window) {
+      this.underWay++
+      this.requests.send(Kind.Readdir, [this.handle.id], {
         askedAt: performance.now(),
-        answer: (kind, body) => {
-          if (kind === Kind.Name) {
-            const cursor = new Cursor(body)
-            window = Math.min(ahead.most, 2 * window)
-            for (const entry of decode(cursor)) ready.push(entry)
-            if (cursor.short) failure ??= requests.violated("its answer to readDirectory is too short")
-          } else if (kind !== Kind.Status) {
-            failure ??= requests.violated(`it answered readDirectory with a packet of kind ${kind}`)
-          } else if (statusOf(body) === 1) {
-            ended = true
-          } else if (!ended) {
-            failure ??= refusal(about, body)
-          }
-          settled()
-        },
-        fail: (reason) => {
-          failure ??= reason
-          settled()
-        }
-      }
-      requests.send(Kind.Readdir, [id], receiver)
+        answer: (kind, body) => this.answered(kind, body),
+        fail: (reason) => this.settle(reason)
+      })
     }
   }
 
-  const pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
-    const batch = ready
+  private answered(kind: number, body: Buffer): void {
+    if (kind === Kind.Status) {
+      if (statusOf(body) === 1) this.ended = true
+      // a server may complain of a request behind the end
+      return this.settle(this.ended ? undefined : refusal(this.about, body))
+    }
+    if (kind !== Kind.Name) {
+      return this.settle(this.requests.violated(`it answered readDirectory with a packet of kind ${kind}`))
+    }
+    this.window = Math.min(ahead.most, 2 * this.window)
+    const cursor = new Cursor(body)
+    for (const entry of entries(this.handle.path, cursor)) this.ready.push(entry)
+    this.settle(cursor.short ? this.requests.violated("its answer to readDirectory is too short") : undefined)
+  }
+
+  private get about() {
+    return { operation: "readDirectory", path: this.handle.path }
+  }
+
+  private settle(failure: SshErrorReason | undefined): void {
+    this.underWay--
+    this.failure ??= failure
+    if (this.ready.length === 0 && !this.over) {
+      // the one for which others were waiting had only `.` and `..`
+      if (this.underWay === 0) this.ask()
+      return
+    }
+    const { wake } = this
+    this.wake = undefined
+    wake?.()
+  }
+
+  readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
+    if (this.ready.length === 0) this.ask()
+    const batch = this.ready
     if (Arr.isReadonlyArrayNonEmpty(batch)) {
-      ready = []
+      this.ready = []
       return Effect.succeed(batch)
     }
-    if (failure !== undefined) return Effect.fail(failure)
-    if (over()) return Cause.done()
-    ask()
+    if (this.failure !== undefined) return Effect.fail(this.failure)
+    if (this.over) return Cause.done()
     return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) => {
-      wake = () => resume(pull)
-      // an answer may have come at once
-      if (failure !== undefined) wake()
+      this.wake = () => resume(this.pull)
       return Effect.sync(() => {
-        wake = undefined
+        this.wake = undefined
       })
     })
   })
-  return pull
 }
+
+/** The names in a folder that is open. */
+export const names = (client: Client, handle: Handle): Pull.Pull<Batch, SshErrorReason> =>
+  new Names(client, handle).pull

@@ -104,7 +104,6 @@ export class Requests {
   /** File data that comes in: who takes it, and how much has come. */
   private streaming: Receiver["stream"]
   private streamingId = 0
-  private gathered = 0
   readonly pace: Pace
 
   constructor(link: Link) {
@@ -163,12 +162,17 @@ export class Requests {
     this.greeting = (kind, body) => {
       const cursor = new Cursor(body)
       const version = cursor.number()
-      if (kind !== Kind.Version || cursor.short) return void this.violated(`it began with a packet of kind ${kind}`)
       const extensions = new Map<string, string>()
-      while (cursor.left > 0 && !cursor.short) extensions.set(cursor.text(), cursor.text())
-      this.greeting = undefined
-      this.onOver = undefined
-      resume(Effect.succeed({ version, extensions }))
+      while (cursor.left > 0) extensions.set(cursor.text(), cursor.text())
+      if (kind !== Kind.Version) {
+        this.violated(`it began with a packet of kind ${kind}`)
+      } else if (cursor.short) {
+        this.violated("what it began with is cut off")
+      } else {
+        this.greeting = undefined
+        this.onOver = undefined
+        resume(Effect.succeed({ version, extensions }))
+      }
     }
     this.link.write(Buffer.of(0, 0, 0, 5, Kind.Init, 0, 0, 0, 3))
   })
@@ -274,27 +278,25 @@ export class Requests {
   }
 
   private readonly onDataStart = (id: number, size: number) => {
-    if (this.greeting !== undefined) return void this.violated("it began with file data")
-    const receiver = this.asker(id)
+    const receiver = this.greeting === undefined ? this.asker(id) : undefined
+    if (this.greeting !== undefined) this.violated("it began with file data")
     if (receiver === undefined) return
     this.streamingId = id
-    if (receiver.stream === undefined) {
-      // few ask this way, for a little: their answer is one piece
-      const answer = Buffer.allocUnsafe(size + 4)
-      answer.writeUInt32BE(size, 0)
-      this.gathered = 4
-      this.streaming = {
-        most: size,
-        piece: (bytes) => {
-          this.gathered += bytes.copy(answer, this.gathered)
-        },
-        end: () => receiver.answer(Kind.Data, answer)
-      }
-    } else {
-      if (size > receiver.stream.most) {
-        return void this.violated(`the server sent ${size} bytes where ${receiver.stream.most} were asked for`)
-      }
-      this.streaming = receiver.stream
+    this.streaming = receiver.stream ?? this.gather(receiver, size)
+    const { most } = this.streaming
+    if (size > most) this.violated(`the server sent ${size} bytes where ${most} were asked for`)
+  }
+
+  /** Few ask this way, for a little: what comes for them is put together. */
+  private gather(receiver: Receiver, size: number): NonNullable<Receiver["stream"]> {
+    const answer = Buffer.allocUnsafe(size + 4)
+    let filled = answer.writeUInt32BE(size, 0)
+    return {
+      most: size,
+      piece: (bytes) => {
+        filled += bytes.copy(answer, filled)
+      },
+      end: () => receiver.answer(Kind.Data, answer)
     }
   }
 

@@ -51,10 +51,14 @@ export class Writer {
   })
 
   private send(all: boolean): void {
-    while (this.waiting >= this.chunk || (this.waiting > 0 && (all || this.underWay === 0))) {
-      if (this.failure !== undefined || (!all && this.underWay >= window)) return
+    while (this.failure === undefined && this.maySend(all)) {
       this.request(this.gather(Math.min(this.waiting, this.chunk)))
     }
+  }
+
+  private maySend(all: boolean): boolean {
+    if (all || this.underWay === 0) return this.waiting > 0
+    return this.waiting >= this.chunk && this.underWay < window
   }
 
   /** Takes so many bytes of what waits. */
