@@ -112,7 +112,10 @@ class CommandDuplex extends Duplex {
   }
 
   override _final(done: Done): void {
-    this.child.stdin.end(() => done())
+    const { stdin } = this.child
+    // one that is closed already would never call back
+    if (stdin.destroyed) return done()
+    stdin.once("close", () => done()).end()
   }
 
   /** It is gone when the command is. */
