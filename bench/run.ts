@@ -5,13 +5,14 @@
  */
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
-import type { Suite } from "./harness/benchmark.ts"
+import type { Group } from "./harness/benchmark.ts"
 import { chooseCores } from "./harness/cores.ts"
 import { measure, type Plan } from "./harness/measure.ts"
 import { heading, type Result, resultsOf, table } from "./harness/report.ts"
+import { ssh, sshJavaScript } from "./ssh/index.ts"
 import tcp from "./tcp/index.ts"
 
-const groups: Readonly<Record<string, ReadonlyArray<Suite>>> = { tcp }
+const groups: Readonly<Record<string, Group>> = { tcp: { suites: tcp }, ssh, "ssh-js": sshJavaScript }
 
 const help = `node bench/run.ts [options]
 
@@ -41,11 +42,17 @@ const { values } = parseArgs({
 
 const unknown = values.only?.filter((group) => !(group in groups)) ?? []
 const chosen = Object.entries(groups)
-  .filter(([group]) => values.only === undefined || values.only.includes(group))
-  .flatMap(([group, suites]) =>
-    suites.flatMap((suite) => suite.benchmarks.map((benchmark) => ({ group, suite, benchmark })))
-  )
-  .filter(({ benchmark }) => values.name === undefined || values.name.some((name) => benchmark.name.includes(name)))
+  .filter(([name]) => values.only === undefined || values.only.includes(name))
+  .map(([name, group]) => ({
+    name,
+    group,
+    work: group.suites.flatMap((suite) =>
+      suite.benchmarks
+        .filter(({ name }) => values.name === undefined || values.name.some((part) => name.includes(part)))
+        .map((benchmark) => ({ suite, benchmark }))
+    )
+  }))
+  .filter(({ work }) => work.length > 0)
 
 const run = async () => {
   const cores = chooseCores(values["same-core"])
@@ -60,17 +67,27 @@ const run = async () => {
       ? `not pinned to processors: ${cores}`
       : `measured processes on processor ${cores.measured}, their peers on ${cores.peer}`
   )
-  console.log(`\n${heading}`)
   const results: Array<Result> = []
-  for (const { benchmark, group, suite } of chosen) {
-    try {
-      const samples = await measure(suite, benchmark, plan)
-      const found = resultsOf(group, benchmark, samples)
-      results.push(...found)
-      for (const line of table(benchmark, found, samples)) console.log(line)
-    } catch (cause) {
+  for (const { group, name, work } of chosen) {
+    const conditions = group.conditions?.()
+    const missing = group.missing?.()
+    console.log(`\n${conditions === undefined ? name : `${name}: ${conditions}`}`)
+    if (missing !== undefined) {
       process.exitCode = 1
-      console.log(`${benchmark.name}: ${cause instanceof Error ? cause.message : String(cause)}`)
+      console.log(`${name} is skipped: ${missing}`)
+      continue
+    }
+    console.log(heading)
+    for (const { benchmark, suite } of work) {
+      try {
+        const samples = await measure(suite, benchmark, plan)
+        const found = resultsOf(name, benchmark, samples)
+        results.push(...found)
+        for (const line of table(benchmark, found, samples)) console.log(line)
+      } catch (cause) {
+        process.exitCode = 1
+        console.log(`${benchmark.name}: ${cause instanceof Error ? cause.message : String(cause)}`)
+      }
     }
   }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, undefined, 2)}\n`)
@@ -82,7 +99,9 @@ if (values.help) {
   console.error(unknown.length > 0 ? `no group ${unknown.join(", ")}\n\n${help}` : "no benchmark has such a name")
   process.exitCode = 2
 } else if (values.list) {
-  for (const { benchmark, group } of chosen) console.log(`${group}: ${benchmark.name}`)
+  for (const { name, work } of chosen) {
+    for (const { benchmark } of work) console.log(`${name}: ${benchmark.name}`)
+  }
 } else {
   await run()
 }

@@ -7,6 +7,8 @@ export interface Address {
   readonly via?: number | undefined
   /** The certificate authority to trust, PEM. */
   readonly ca?: string | undefined
+  /** Where the peer keeps what both sides need, and where the contenders may write. It is removed with the peer. */
+  readonly folder?: string | undefined
 }
 
 /** One run of a client: it goes on until `over`, or until it has worked `limit` times (per connection). */
@@ -38,6 +40,8 @@ interface Common {
   readonly unit: string
   /** `limit` of the round in which answers are compared. */
   readonly checkLimit: number
+  /** At most so many rounds, for work that takes seconds each time. */
+  readonly rounds?: number | undefined
   readonly pairs: ReadonlyArray<Pair>
   /** Done after each round, outside the time that is measured: waits until the peer has dealt with what was left to it. */
   readonly settle?: ((address: Address) => Promise<unknown>) | undefined
@@ -61,5 +65,16 @@ export type Benchmark =
 /** The benchmarks of one file, which every contender's process loads again. */
 export interface Suite {
   readonly url: string
+  /** A module that every contender's process loads before all others. */
+  readonly preload?: string | undefined
   readonly benchmarks: ReadonlyArray<Benchmark>
+}
+
+/** Suites that are run together, under one name. */
+export interface Group {
+  readonly suites: ReadonlyArray<Suite>
+  /** Why they cannot be run here, and what to do about it. */
+  readonly missing?: (() => string | undefined) | undefined
+  /** What else their results depend on, here. */
+  readonly conditions?: (() => string) | undefined
 }

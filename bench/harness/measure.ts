@@ -17,7 +17,7 @@ export interface Plan {
 export interface Sample {
   /** Units a second; for memory, connections a byte. */
   readonly rate: number
-  /** What one unit costs the measured process: seconds of its processor; for memory, bytes of its heap. */
+  /** What one unit costs the measured process: seconds of the processor, for it and what it started; for memory, bytes of its heap. */
   readonly cost: number
 }
 
@@ -32,7 +32,7 @@ interface Entrant {
 }
 
 const contenderSide = (suite: Suite, benchmark: Benchmark, name: string, cores: Cores | undefined) =>
-  new Side(`${benchmark.name}, ${name}`, [suite.url, benchmark.name, name], cores?.measured)
+  new Side(`${benchmark.name}, ${name}`, [suite.url, benchmark.name, name], cores?.measured, suite.preload)
 
 const peerSide = (benchmark: Benchmark, cores: Cores | undefined) =>
   new Side(`${benchmark.name}, peer`, [benchmark.peer.href], cores?.peer)
@@ -79,6 +79,8 @@ const sample = async ({ driver, measured, name, port }: Entrant, milliseconds: n
 /** Rounds that do not count, in which the code is compiled. */
 const warmups = 4
 
+const roundsOf = (benchmark: Benchmark, plan: Plan) => Math.min(plan.rounds, benchmark.rounds ?? Infinity)
+
 /** Memory is measured in few rounds: it varies little, and each one starts new processes. */
 const memoryRounds = 3
 
@@ -118,10 +120,11 @@ export const measure = async (suite: Suite, benchmark: Benchmark, plan: Plan): P
   try {
     const entrants = await enter(benchmark, sides, peer)
     await checkAnswers(benchmark, entrants)
-    for (let i = 0; i < warmups; i++) {
+    // work that takes seconds has been done for seconds when its answers are checked
+    for (let i = 0; i < (benchmark.rounds === undefined ? warmups : 1); i++) {
       for (const entrant of entrants) await sample(entrant, plan.milliseconds)
     }
-    for (let round = 0; round < plan.rounds; round++) {
+    for (let round = 0; round < roundsOf(benchmark, plan); round++) {
       for (const entrant of orderOf(entrants, round)) {
         samples.get(entrant.name)?.push(await sample(entrant, plan.milliseconds))
       }

@@ -30,7 +30,7 @@ export interface Memory {
 }
 
 /** How long a request may take beyond the time that it is to work for. */
-const patience = 60_000
+const patience = 120_000
 
 const worker = fileURLToPath(new URL("worker.ts", import.meta.url))
 
@@ -39,9 +39,10 @@ export class Side {
   readonly label: string
   private readonly child: ChildProcess
 
-  constructor(label: string, args: ReadonlyArray<string>, core: number | undefined) {
+  constructor(label: string, args: ReadonlyArray<string>, core: number | undefined, preload?: string) {
     this.label = label
-    const node = [process.execPath, "--expose-gc", ...process.execArgv, worker, ...args]
+    const first = preload === undefined ? [] : ["--import", preload]
+    const node = [process.execPath, "--expose-gc", ...process.execArgv, ...first, worker, ...args]
     const [command = "", ...rest] = pinned(core, node)
     this.child = spawn(command, rest, { stdio: ["ignore", "inherit", "inherit", "ipc"] })
   }
@@ -75,7 +76,7 @@ export class Side {
   work(port: number, until: Until): Promise<Worked> {
     return this.ask({ type: "work", port, until }, "milliseconds" in until ? until.milliseconds : 0)
   }
-  /** Processor time until now, user and system, in seconds. */
+  /** Processor time until now, user and system, with that of the processes it started, in seconds. */
   cpu(): Promise<number> {
     return this.ask({ type: "cpu" })
   }

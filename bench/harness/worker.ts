@@ -5,6 +5,7 @@
 import { setImmediate, setTimeout } from "node:timers/promises"
 import type { Address, Benchmark, Client, StartClient, StartServer, Suite } from "./benchmark.ts"
 import type { Answer, Memory, Request, Until, Worked } from "./process.ts"
+import { processorTime } from "./processorTime.ts"
 
 const [url = "", name, contender = ""] = process.argv.slice(2)
 
@@ -82,16 +83,11 @@ const connect = async (address: Address): Promise<void> => {
   clients.set(address.port, { address, run })
 }
 
-const cpu = (): number => {
-  const { system, user } = process.cpuUsage()
-  return (user + system) / 1e6
-}
-
 const answer = async (request: Request): Promise<unknown> => {
   if (request.type === "listen") return (await part).listen?.()
   if (request.type === "connect") return connect(request.address)
   if (request.type === "work") return work(request.port, request.until)
-  return request.type === "cpu" ? cpu() : memory()
+  return request.type === "cpu" ? processorTime() : memory()
 }
 
 process.on("message", async (request: Request) => {
