@@ -324,15 +324,18 @@ export const ask = (
     const known = yield* Files.loadForWriting(files)
     const { name } = HostNames.namesOf(server)
     let remember = false
-    const unknown = Effect.fnUntraced(function*(key: PublicKey.HostKey) {
+    const unknown = (key: PublicKey.HostKey) => {
+      const refuse = (because: string) => reject(server, key, "unknown", `${known.looked}, and ${because}`)
       // what could not be found again would be new each time
       if (!HostNames.isWritable(server) || PublicKey.parse(key.bytes) === undefined) {
-        return yield* reject(server, key, "unknown", `${known.looked}, and no file can hold this name and key`)
+        return refuse("no file can hold this name and key")
       }
-      const answer = yield* handler({ server, name, key, alsoKnownAs: alsoKnownAs(known, key) })
-      if (answer === "reject") return yield* reject(server, key, "unknown", `${known.looked}, and it was not accepted`)
-      remember = answer === "remember"
-    })
+      return Effect.flatMap(handler({ server, name, key, alsoKnownAs: alsoKnownAs(known, key) }), (answer) => {
+        if (answer === "reject") return refuse("it was not accepted")
+        remember = answer === "remember"
+        return Effect.void
+      })
+    }
     const record = (key: PublicKey.HostKey) =>
       Files.exclusively(Effect.gen(function*() {
         // another connection may have met the host meanwhile

@@ -41,10 +41,9 @@ const make = Effect.gen(function*() {
   const directory = yield* folder("host-keys")
   const fs = yield* FileSystem.FileSystem
   const keygen = sshKeygen(directory)
-  const names = Object.keys(types) as Array<keyof typeof types>
   yield* Effect.forEach(
-    names.flatMap((type) => [[type, type], [type, `other_${type}`]] as const),
-    ([type, name]) => keygen("-q", ...types[type], "-N", "", "-f", name),
+    Object.entries(types).flatMap(([type, options]) => [type, `other_${type}`].map((name) => [name, options] as const)),
+    ([name, options]) => keygen("-q", ...options, "-N", "", "-f", name),
     { concurrency: 3 }
   )
   yield* keygen("-q", ...types.ed25519, "-N", "", "-f", "ca")

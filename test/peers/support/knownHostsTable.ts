@@ -31,7 +31,7 @@ const named = (names: string | ((parts: Parts) => string)) => (parts: Parts) =>
   `${typeof names === "string" ? names : names(parts)} ${parts.keys.ed25519}\n`
 
 const cut = (key: string, bytes: (blob: Buffer) => Buffer) => {
-  const [type, base64] = key.split(" ") as [string, string]
+  const [type, base64 = ""] = key.split(" ")
   return `${type} ${bytes(Buffer.from(base64, "base64")).toString("base64")}`
 }
 

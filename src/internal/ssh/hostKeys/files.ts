@@ -57,7 +57,8 @@ export const loadForWriting = (
 const writing = Semaphore.makeUnsafe(1)
 
 /** Runs what reads files and adds to them, alone in this process. */
-export const exclusively = writing.withPermit
+export const exclusively = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  writing.withPermit(effect)
 
 /** Adds a line to a file. */
 export const append = (file: string, line: string): Effect.Effect<void, SshErrorReason> =>

@@ -36,7 +36,7 @@ export const namesOf = ({ alias, host, port }: Server): Names => {
 }
 
 /** Whether a name can be written into a file and means itself there: no pattern, no list, no comment. */
-export const isWritable = ({ alias, host }: Server): boolean => !/[\s\0-\x1f\x7f@?*#[\]|'"\\,!]/.test(alias ?? host)
+export const isWritable = ({ alias, host }: Server): boolean => !/[\s\p{Cc}@?*#[\]|'"\\,!]/u.test(alias ?? host)
 
 const hashOf = (name: string, salt: Buffer): string => {
   const hash = Crypto.createHmac("sha1", salt).update(name, "latin1").digest("base64")

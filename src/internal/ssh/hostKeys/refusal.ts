@@ -81,7 +81,7 @@ export const refusal = (
           `it. The server showed ${key.type} ${key.fingerprint} without a certificate: if its administrator confirms that ` +
           "key, add it to a known_hosts file, or accept it by its fingerprint"
       })
-    case "Unknown": {
+    default: {
       const { elsewhere } = decision
       const otherPort = elsewhere === undefined ? "" : `; for other ports ${known(elsewhere)}`
       return rejected(server, key, "unknown", `${looked}${otherPort}`)

@@ -57,7 +57,7 @@ describe("public keys", () => {
       assert.isUndefined(PublicKey.fromText(withBlob(key, Buffer.concat([blob, Buffer.of(0)]))), key)
       assert.isUndefined(PublicKey.fromText(`ssh-foo ${key.split(" ")[1]}`), key)
     }
-    const [type, base64] = ed25519.split(" ") as [string, string]
+    const [type = "", base64 = ""] = ed25519.split(" ")
     const wrong = [
       "",
       type,
