@@ -9,6 +9,8 @@ export interface Commands {
   produced: number
   /** Runs what is none of the commands here. Default: it is refused. */
   readonly others: ((channel: ServerChannel, command: string) => void) | undefined
+  /** Whether commands may not ask their users' agents. Default false. */
+  readonly withoutAgents?: boolean | undefined
 }
 
 /** A command that has been started. */
@@ -85,6 +87,7 @@ export const serveSession = (session: Session, client: Connection, commands: Com
     // not every client asks for an answer
     accept?.()
   })
+  session.on("auth-agent", (accept, reject) => commands.withoutAgents === true ? reject?.() : accept?.())
   session.on("exec", (accept, reject, { command }) => {
     const space = command.indexOf(" ")
     const name = space < 0 ? command : command.slice(0, space)

@@ -102,6 +102,15 @@ const serveListeners = (client: Connection, remoteForwarding: RemoteForwarding):
   })
 }
 
+/** Connects to a client's agent. ssh2's servers know how to say it, and have no way to ask for it. */
+export const openAgent = (client: any, done: (error: Error | undefined, channel: ServerChannel) => void): void => {
+  const opened = Object.assign(
+    (error: Error | undefined, channel: ServerChannel) => done(error, channel),
+    { type: "auth-agent@openssh.com" }
+  )
+  client._protocol.openssh_authAgent(client._chanMgr.add(opened), 2 * 1024 * 1024, 32 * 1024)
+}
+
 /** Forwards for a client. */
 export const serveForwarding = (client: Connection, remoteForwarding: RemoteForwarding): void => {
   serveDials(client)

@@ -42,6 +42,8 @@ export interface SshServerOptions {
   readonly remoteForwarding?: RemoteForwarding
   /** The files that SFTP serves. Default: there is no SFTP. */
   readonly sftp?: SftpServerOptions
+  /** Let no command ask its user's agent. Default false. */
+  readonly withoutAgents?: boolean
   /** Send everything in pieces of this many bytes. Default: as it comes. */
   readonly fragment?: number
 }
@@ -122,6 +124,8 @@ const ask = (
   const { instruction = "", prompts, title = "" } = round
   const shown = prompts.map(({ echo, prompt }) => ({ echo, prompt }))
   context.prompt(shown, title, instruction, (answers) => {
+    // an error where the client goes on to another method: the question is over
+    if (!Array.isArray(answers)) return
     const areRight = answers.length === prompts.length && prompts.every(({ answer }, i) => answers[i] === answer)
     if (areRight) ask(context, rounds, refuse)
     else refuse()
@@ -217,7 +221,7 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
   const firstKey = hostKeyOf(hostKey, options.claimedHostKey)
   const state: State = {
     clients: new Set(),
-    commands: { channels: new Set(), produced: 0, others: options.otherCommands },
+    commands: { channels: new Set(), produced: 0, others: options.otherCommands, withoutAgents: options.withoutAgents },
     logins: 0
   }
   const ssh = new Ssh2.Server({ hostKeys: [{ key: firstKey.key }, ...others] }, serveClient(options, state))

@@ -130,6 +130,7 @@ const open: (
       rekeyBytes: settings.rekey?.bytes ?? defaultRekeyBytes,
       rekeyInterval: Duration.fromInputUnsafe(settings.rekey?.interval ?? "1 hour"),
       handshakeTimeout: Duration.fromInputUnsafe(settings.handshakeTimeout ?? "20 seconds"),
+      agent: settings.agentForwarding,
       observer
     })).pipe(
       Effect.tapError(({ reason }) => Effect.sync(() => observer.failed(reason))),

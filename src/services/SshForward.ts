@@ -360,7 +360,7 @@ export const make = (
         return forwardRemote(settings.bind, settings.target, options)
       case "Dynamic":
         return forwardDynamic(settings.bind, options)
-      case "RemoteDynamic":
+      default:
         return forwardRemoteDynamic(settings.bind, options)
     }
   }

@@ -25,6 +25,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as HostKeys from "./HostKeys.ts"
+import type { SshAgent } from "./SshAgent.ts"
 import type * as SshAuth from "./SshAuth.ts"
 
 /**
@@ -98,4 +99,9 @@ export interface SshSettings {
   } | undefined
   /** Environment variables for every command and shell, as far as the server allows them (`AcceptEnv`). */
   readonly env?: Readonly<Record<string, string>> | undefined
+  /**
+   * An agent that commands and shells on the server may ask, as `ssh -A` has it: they log in elsewhere with its keys, and so
+   * can the server's administrator while the session lasts. Where the server does not allow it they run without. Default: none.
+   */
+  readonly agentForwarding?: SshAgent | undefined
 }

@@ -129,7 +129,10 @@ const targetOf = (duplex: Duplex, host: string, port: number, refusal: Uint8Arra
     onFailure: (reason) => refuse(duplex, refusal, reason.message)
   })
 
-const authenticate = Effect.fnUntraced(function*(duplex: Duplex, credentials: Credentials) {
+const authenticate = Effect.fnUntraced(function*(
+  duplex: Duplex,
+  credentials: Credentials
+): Effect.fn.Return<void, TcpErrorReason> {
   // RFC 1929
   yield* take(duplex, 1)
   const username = yield* takeText(duplex)
@@ -137,7 +140,7 @@ const authenticate = Effect.fnUntraced(function*(duplex: Duplex, credentials: Cr
   const wanted = credentials.password === undefined ? "" : Redacted.value(credentials.password)
   // both are looked at, whichever is wrong
   const right = [isSame(username, credentials.username), isSame(password, wanted)].every((same) => same)
-  if (!right) return yield* refuse(duplex, Buffer.of(1, 1), "the username or the password is wrong")
+  if (!right) yield* refuse(duplex, Buffer.of(1, 1), "the username or the password is wrong")
   duplex.write(Buffer.of(1, 0))
 })
 

@@ -5,10 +5,12 @@ import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { HandshakeFailed, HandshakeTimeout, type SshErrorReason, Unsupported } from "../../errors/SshError.ts"
 import * as Algorithms from "./algorithms.ts"
+import type { Agent } from "./auth/credential.ts"
 import * as Exchange from "./auth/exchange.ts"
 import { type Attempt, Login } from "./auth/login.ts"
 import { Sessions } from "./channel/sessions.ts"
 import { type Connection, Life } from "./connection.ts"
+import * as AgentForwarding from "./forward/agent.ts"
 import { Handshake } from "./handshake.ts"
 import { type HostKey, hostKey } from "./hostKeys/publicKey.ts"
 import * as Identification from "./identification.ts"
@@ -38,6 +40,8 @@ export interface ClientOptions {
   readonly rekeyBytes: number
   readonly rekeyInterval: Duration.Duration
   readonly handshakeTimeout: Duration.Duration
+  /** An agent that the programs of the server may ask. */
+  readonly agent: Agent | undefined
   readonly observer: Observer
 }
 
@@ -113,12 +117,15 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
   // a server's goodbye makes ssh2 end our side and then wait for ever
   duplex.once("finish", closed)
 
+  const agent = options.agent === undefined ? undefined : yield* AgentForwarding.make(options.agent, () => connection)
+
   const keepAliveMillis = options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive)
   yield* Effect.try({
     try: () =>
       client.connect({
         sock: duplex,
         username: options.username,
+        ...agent?.settings,
         hostVerifier,
         algorithms: Algorithms.toSsh2(offer),
         // time is ours: a person may be asked about the key, and tests have clocks of their own
@@ -179,6 +186,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     algorithms,
     observer,
     sessions: new Sessions(client),
+    agent,
     lost: life.lost,
     onLost: life.onLost,
     rekey: Rekey.rekey(client, life),

@@ -3,6 +3,7 @@ import type { Client } from "ssh2"
 import { ConnectionLost } from "../../errors/SshError.ts"
 import type { Negotiated } from "./algorithms.ts"
 import type { Sessions } from "./channel/sessions.ts"
+import type { AgentForwarding } from "./forward/agent.ts"
 import type { HostKey } from "./hostKeys/publicKey.ts"
 import type { Observer } from "./observe.ts"
 
@@ -18,6 +19,8 @@ export interface Connection {
   readonly observer: Observer
   /** Its session channels. */
   readonly sessions: Sessions
+  /** Lets the programs of the server ask an agent, where they may. */
+  readonly agent: AgentForwarding | undefined
   /** Why the connection is gone, once it is. */
   readonly lost: () => ConnectionLost | undefined
   /** Calls back when the connection is gone, before ssh2 ends its channels as if all were well. Gives the way to stop. */

@@ -38,6 +38,9 @@ const hasMethod = <Name extends keyof Protocol>(protocol: unknown, name: Name): 
 
 const protocolOf = (channel: object): unknown => get(get(channel, "_client"), "_protocol")
 
+/** Whether something is a channel on the client's side; where ssh2's types say less than it gives. */
+export const isChannel = (value: object): value is ClientChannel => "outgoing" in value && "stderr" in value
+
 /**
  * Whether one direction of a channel is open. ssh2 keeps a state for each that its types do not have, and no event or
  * property says the same in time. Where the state is gone, the stream's own is the next best.
@@ -106,6 +109,16 @@ export const onDebug = (client: Client, notify: (words: string) => void): void =
   Reflect.set(handlers, "DEBUG", (_protocol: unknown, _display: unknown, words: unknown) => {
     if (typeof words === "string") notify(words)
   })
+}
+
+/**
+ * Has ssh2 no longer ask for agent forwarding with each command and shell, as its settings told it to. Says whether it could be
+ * told.
+ */
+export const stopAgentForwarding = (client: Client): boolean => {
+  const config = get(client, "config")
+  return typeof config === "object" && config !== null && get(config, "allowAgentFwd") === true &&
+    Reflect.set(config, "allowAgentFwd", false)
 }
 
 /**

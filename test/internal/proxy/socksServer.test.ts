@@ -109,7 +109,7 @@ describe("SOCKS server", () => {
           )
           assert.strictEqual(rest(), "early")
         }),
-      { arbitrary: { numRuns: 20 } }
+      { arbitrary: { runs: 20 } }
     )
 
     it.live(`fails where ${name} is cut short, wherever`, () =>
@@ -215,7 +215,7 @@ describe("SOCKS server", () => {
         const { exit } = yield* say(Buffer.from([version, ...said]), { sizes: [3] })
         assert.isFalse(Exit.hasDies(exit))
       }),
-    { arbitrary: { numRuns: 200 } }
+    { arbitrary: { runs: 200 } }
   )
 
   it.live("keeps what is wrong with the password to itself", () =>

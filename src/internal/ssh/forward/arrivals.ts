@@ -1,8 +1,9 @@
-import type { AcceptConnection, ClientChannel, RejectConnection } from "ssh2"
+import type { AcceptConnection, RejectConnection } from "ssh2"
 import { guardErrors } from "../../net/owner.ts"
 import type { Waiting } from "../../net/waiting.ts"
 import { ChannelDuplex } from "../channel/duplex.ts"
 import type { Connection } from "../connection.ts"
+import { isChannel } from "../protocol.ts"
 
 /** The ends of a connection that was made to the server, named as a `net.Socket` names its own. */
 interface Ends {
@@ -30,19 +31,18 @@ export class Arrivals {
         const ends = { localAddress: destIP, localPort: destPort, remoteAddress: srcIP, remotePort: srcPort }
         this.arrive(keyOf(destIP, destPort), ends, accept, reject)
       })
-      .on("unix connection", ({ socketPath }, accept, reject) => {
-        // its type says less than it gives
-        this.arrive(socketPath, {}, accept as AcceptConnection<ClientChannel>, reject)
-      })
+      .on("unix connection", ({ socketPath }, accept, reject) => this.arrive(socketPath, {}, accept, reject))
     connection.onLost(() => {
       for (const waiting of this.waiting.values()) waiting.close()
     })
   }
 
-  private arrive(key: string, ends: Ends, accept: AcceptConnection<ClientChannel>, reject: RejectConnection): void {
+  private arrive(key: string, ends: Ends, accept: AcceptConnection, reject: RejectConnection): void {
     const waiting = this.waiting.get(key)
     if (waiting?.hasRoom !== true) return reject()
-    const duplex = guardErrors(new ChannelDuplex(this.connection, accept()))
+    const channel = accept()
+    if (!isChannel(channel)) return channel.close()
+    const duplex = guardErrors(new ChannelDuplex(this.connection, channel))
     waiting.offer(Object.assign(duplex, ends))
   }
 
