@@ -5,7 +5,7 @@ import type * as Scope from "effect/Scope"
 import { SftpStatus, type SshErrorReason } from "../../../errors/SshError.ts"
 import * as Attributes from "./attributes.ts"
 import type { Client } from "./client.ts"
-import { Cursor, type Field, Kind } from "./packet.ts"
+import { type Cursor, type Field, Kind } from "./packet.ts"
 import type { About } from "./requests.ts"
 
 type Answer<A> = Effect.Effect<A, SshErrorReason>
