@@ -226,7 +226,7 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("SshAuth wit
 
   it.effect("fails when an answer is wrong or missing, and shows no answer", () =>
     Effect.gen(function*() {
-      const { settings } = yield* SshLogins
+      const { path, settings } = yield* SshLogins
       const wrong = yield* reasonOf(whoAmI(settings(SshAuth.keyboardInteractive(Redacted.make("staple")), "pam")))
       assert.match(wrong.message, /tried keyboard-interactive; the server accepts publickey, keyboard-interactive/)
       assert.notInclude(JSON.stringify(wrong) + wrong.message, "staple")
