@@ -44,6 +44,7 @@ import * as HostNames from "../internal/ssh/hostKeys/hostNames.ts"
 import * as KnownHosts from "../internal/ssh/hostKeys/knownHosts.ts"
 import * as PublicKey from "../internal/ssh/hostKeys/publicKey.ts"
 import { refusal, rejected } from "../internal/ssh/hostKeys/refusal.ts"
+import { asking } from "../internal/ssh/patience.ts"
 
 export type {
   /**
@@ -110,7 +111,7 @@ export const reject = (
 
 /**
  * Accepts keys by a decision of your own, as from a database. `verify` fails with `reject` (or another reason of `SshError`)
- * to refuse.
+ * to refuse. The time it takes counts for `handshakeTimeout`.
  *
  * **Example** (Host keys from an inventory)
  *
@@ -286,6 +287,9 @@ const alsoKnownAs = (known: Files.KnownHosts, key: PublicKey.HostKey): ReadonlyA
  *
  * **Details**
  *
+ * Who is asked may take their time, which does not count for `handshakeTimeout`; servers have limits of their own, though
+ * (`LoginGraceTime` of OpenSSH: two minutes).
+ *
  * A key is written after the server has proved that it holds it, so nobody can plant the key of somebody else. If it
  * cannot be written the connection fails, with `Unknown`; so it does, before anything is dialled, when the file to write to
  * is there and cannot be read. Lines are added whole, and one that another connection has added meanwhile is not added
@@ -330,7 +334,7 @@ export const ask = (
       if (!HostNames.isWritable(server) || PublicKey.parse(key.bytes) === undefined) {
         return refuse("no file can hold this name and key")
       }
-      return Effect.flatMap(handler({ server, name, key, alsoKnownAs: alsoKnownAs(known, key) }), (answer) => {
+      return Effect.flatMap(asking(handler({ server, name, key, alsoKnownAs: alsoKnownAs(known, key) })), (answer) => {
         if (answer === "reject") return refuse("it was not accepted")
         remember = answer === "remember"
         return Effect.void

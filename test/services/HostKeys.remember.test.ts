@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -267,6 +269,42 @@ describe("HostKeys.ask", () => {
       yield* connect({ ...settings, hostKeys })
       assert.strictEqual(asked, 2)
       assert.strictEqual(read(file), "")
+    }))
+
+  it.effect("waits for as long as it takes to answer, which decisions of one's own are not given", () =>
+    Effect.gen(function*() {
+      const { settings } = yield* sshServer()
+      const anHour = TestClock.adjust("1 hour")
+      const hostKeys = HostKeys.ask(() => Effect.as(anHour, "once"), { files: [yield* fileWith()] })
+      yield* connect({ ...settings, hostKeys })
+      const slow = connect({ ...settings, hostKeys: HostKeys.make(() => Effect.andThen(anHour, Effect.never)) })
+      assert.deepInclude(yield* reasonOf(slow), {
+        _tag: "HandshakeTimeout",
+        phase: "the host key to be verified"
+      })
+    }).pipe(Effect.provide(Layer.merge(Dialer.layer, Listener.layer))))
+
+  test("is given up with the connection", () =>
+    Effect.gen(function*() {
+      const { kill, logins, settings } = yield* sshServer()
+      const file = yield* fileWith()
+      const hostKeys = HostKeys.ask(() => Effect.andThen(kill, Effect.never), { files: [file] })
+      yield* Effect.flip(connect({ ...settings, hostKeys }))
+      assert.strictEqual(read(file), "")
+      assert.strictEqual(logins(), 0)
+    }))
+
+  test("can be interrupted", () =>
+    Effect.gen(function*() {
+      const { connections, settings } = yield* sshServer()
+      const asked = yield* Deferred.make<void>()
+      const hostKeys = HostKeys.ask(() => Effect.andThen(Deferred.succeed(asked, undefined), Effect.never), {
+        files: [yield* fileWith()]
+      })
+      const connecting = yield* Effect.forkChild(Effect.scoped(connect({ ...settings, hostKeys })))
+      yield* Deferred.await(asked)
+      yield* Fiber.interrupt(connecting)
+      yield* until(() => connections() === 0)
     }))
 
   test("refuses a key that is not accepted, and sends nothing secret", () =>
