@@ -52,36 +52,41 @@ export interface Stored {
 
 const url = (text: string | undefined) => Buffer.from(text ?? "", "base64url")
 
-const curves: Readonly<Record<string, string>> = { "P-256": "nistp256", "P-384": "nistp384", "P-521": "nistp521" }
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: "nistp256",
+  secp384r1: "nistp384",
+  secp521r1: "nistp521"
+}
 
 /** The key with its public part in SSH's own format; `undefined` where SSH has no such keys. */
 const fromKeyObject = (key: Crypto.KeyObject): PrivateKey | undefined => {
-  const { crv, e, kty, n, x, y } = Crypto.createPublicKey(key).export({ format: "jwk" })
+  const { asymmetricKeyDetails, asymmetricKeyType } = key
+  const curve = curves[asymmetricKeyDetails?.namedCurve ?? ""]
+  const isKnown = asymmetricKeyType === "rsa" || asymmetricKeyType === "ed25519" || curve !== undefined
+  if (!isKnown) return undefined
+  const { e, n, x, y } = Crypto.createPublicKey(key).export({ format: "jwk" })
   const made = (type: string, ...fields: ReadonlyArray<Buffer>): PrivateKey => ({
     type,
     bytes: Buffer.concat([string(type), ...fields]),
     key
   })
-  if (kty === "RSA") return made("ssh-rsa", mpint(url(e)), mpint(url(n)))
-  if (crv === "Ed25519") return made("ssh-ed25519", string(url(x)))
-  const curve = curves[crv ?? ""]
-  if (curve === undefined) return undefined
-  return made(`ecdsa-sha2-${curve}`, string(curve), string(Buffer.concat([Buffer.of(4), url(x), url(y)])))
+  if (curve !== undefined) {
+    return made(`ecdsa-sha2-${curve}`, string(curve), string(Buffer.concat([Buffer.of(4), url(x), url(y)])))
+  }
+  return asymmetricKeyType === "rsa"
+    ? made("ssh-rsa", mpint(url(e)), mpint(url(n)))
+    : made("ssh-ed25519", string(url(x)))
 }
 
 const damaged = "it is damaged"
 
 const use = (make: () => Crypto.KeyObject): Result.Result<PrivateKey, string> =>
-  Result.flatMap(
-    Result.try({ try: make, catch: () => damaged }),
-    (key) => {
-      const type = key.asymmetricKeyType ?? ""
-      const known = ["rsa", "ec", "ed25519"].includes(type) ? fromKeyObject(key) : undefined
-      return known === undefined
-        ? Result.fail(`keys of its type are not used with SSH (${type})`)
-        : Result.succeed(known)
-    }
-  )
+  Result.flatMap(Result.try({ try: make, catch: () => damaged }), (key) => {
+    const known = fromKeyObject(key)
+    return known === undefined
+      ? Result.fail(`keys of its type are not used with SSH (${key.asymmetricKeyType})`)
+      : Result.succeed(known)
+  })
 
 /** Formats that ssh2 reads and Node does not. */
 const bySsh2 = (text: string) => (passphrase: Redacted.Redacted | undefined): Result.Result<PrivateKey, string> => {
