@@ -44,7 +44,7 @@ describeOnNetworks("SshSession.forwardDynamic", (test) => {
         yield* ended
         far.end("answer")
         const { bytes, ending } = yield* readAll(client)
-        assert.strictEqual(`${bytes} ${ending}`, "answer end")
+        assert.strictEqual(`${String(bytes)} ${ending}`, "answer end")
         assert.strictEqual((yield* events.next)._tag, "Closed")
       }))
   }

@@ -80,7 +80,7 @@ describeOnNetworks("SshSession.listener", (test, network) => {
       assert.strictEqual(String((yield* readAll(server)).bytes), "question")
       server.end("answer")
       const { bytes, ending } = yield* readAll(client)
-      assert.strictEqual(`${bytes} ${ending}`, "answer end")
+      assert.strictEqual(`${String(bytes)} ${ending}`, "answer end")
     }))
 
   test("lets so many wait, refuses further ones, and takes new ones when there is room again", () =>

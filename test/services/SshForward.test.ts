@@ -10,7 +10,7 @@ import { bind, dial, dialThere, eventsOf, loopback, portOf } from "../support/fo
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { closedPort, rawServer, receiveAll, temporaryFolder } from "../support/servers.ts"
-import { connected, until } from "../support/ssh.ts"
+import { connected } from "../support/ssh.ts"
 import { echo, read, readAll, resetByUs, turns, write } from "../support/streams.ts"
 
 /** A forward here to a target there, and a connection through it in both its ends. */
@@ -36,7 +36,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
       const { ending } = yield* readAll(client)
       assert.strictEqual(ending, "end")
       assert.strictEqual((yield* events.next)._tag, "Closed")
-      yield* until(() => Effect.runSync(forward.connections) === 0)
+      yield* Effect.repeat(forward.connections, { until: (open) => open === 0 })
     }))
 
   test("lets the target answer after the client's end", () =>
@@ -47,7 +47,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
       yield* ended
       far.end("answer")
       const { bytes, ending } = yield* readAll(client)
-      assert.strictEqual(`${bytes} ${ending}`, "answer end")
+      assert.strictEqual(`${String(bytes)} ${ending}`, "answer end")
     }))
 
   test("lets the client speak after the target's end", () =>
@@ -55,7 +55,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
       const { client, far } = yield* throughLocal
       far.end("greeting")
       const { bytes, ending } = yield* readAll(client)
-      assert.strictEqual(`${bytes} ${ending}`, "greeting end")
+      assert.strictEqual(`${String(bytes)} ${ending}`, "greeting end")
       client.end("late question")
       assert.strictEqual(String(yield* receiveAll(far)), "late question")
     }))
@@ -173,7 +173,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
       const scope = yield* Scope.make()
       const forward = yield* Scope.provide(session.forwardLocal(loopback, "stalled.test:1"), scope)
       const client = yield* dial(forward.address)
-      yield* until(() => Effect.runSync(forward.connections) === 1)
+      yield* Effect.repeat(forward.connections, { until: (open) => open === 1 })
       yield* Scope.close(scope, Exit.void)
       yield* readAll(client)
     }))
@@ -239,7 +239,7 @@ describeOnNetworks("SshSession.forwardRemote", (test) => {
       assert.strictEqual(String((yield* readAll(near)).bytes), "question")
       near.end("answer")
       const { bytes, ending } = yield* readAll(client)
-      assert.strictEqual(`${bytes} ${ending}`, "answer end")
+      assert.strictEqual(`${String(bytes)} ${ending}`, "answer end")
       const opened = yield* events.next
       assert.strictEqual(opened._tag, "Opened")
       assert.strictEqual(Option.isSome(opened.from), true)

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
+import { Reset } from "../../errors/TcpError.ts"
 
 interface Resettable {
   readonly remoteAddress?: string | undefined
@@ -16,6 +17,11 @@ export const reset = (duplex: Duplex & Resettable): void => {
   else duplex.resetAndDestroy()
 }
 
+const broken = (cause: Error | null): Reset =>
+  cause === null
+    ? new Reset({ code: "ECONNABORTED" })
+    : new Reset({ code: "code" in cause && typeof cause.code === "string" ? cause.code : "ECONNRESET", cause })
+
 /** Whether a stream that is closed came to its end in both directions. */
 const isComplete = (duplex: Duplex) => duplex.errored === null && duplex.readableEnded && duplex.writableFinished
 
@@ -24,7 +30,7 @@ const isComplete = (duplex: Duplex) => duplex.errored === null && duplex.readabl
  * half-close works; a slow side holds the other back. Where one side fails or is closed early the other is reset, and both are
  * when this is interrupted: what was cut short must not look as if it had ended. Node's `pipeline` would end it regularly.
  */
-export const relay = (a: Duplex, b: Duplex): Effect.Effect<void, Error> =>
+export const relay = (a: Duplex, b: Duplex): Effect.Effect<void, Reset> =>
   Effect.callback((resume) => {
     const stop = () => {
       a.off("close", onCloseA).unpipe(b)
@@ -34,7 +40,7 @@ export const relay = (a: Duplex, b: Duplex): Effect.Effect<void, Error> =>
       if (!isComplete(side)) {
         stop()
         reset(other)
-        resume(Effect.fail(side.errored ?? new Error("one side was closed before it had ended")))
+        resume(Effect.fail(broken(side.errored)))
       } else if (other.closed) {
         stop()
         resume(Effect.void)

@@ -140,8 +140,8 @@ const authenticate = Effect.fnUntraced(function*(
   const wanted = credentials.password === undefined ? "" : Redacted.value(credentials.password)
   // both are looked at, whichever is wrong
   const right = [isSame(username, credentials.username), isSame(password, wanted)].every((same) => same)
-  if (!right) yield* refuse(duplex, Buffer.of(1, 1), "the username or the password is wrong")
-  duplex.write(Buffer.of(1, 0))
+  if (!right) return yield* refuse(duplex, Buffer.of(1, 1), "the username or the password is wrong")
+  return void duplex.write(Buffer.of(1, 0))
 })
 
 const socks5 = Effect.fnUntraced(function*(

@@ -9,7 +9,7 @@ import type * as Take from "effect/Take"
 import type { Duplex } from "node:stream"
 import type { DialError } from "../../../errors/DialError.ts"
 import { type ConnectionLost, SshError } from "../../../errors/SshError.ts"
-import { Reset, TcpError } from "../../../errors/TcpError.ts"
+import { TcpError } from "../../../errors/TcpError.ts"
 import { addressOf } from "../../net/duplex.ts"
 import type { Bound } from "../../net/listen.ts"
 import { relay } from "../../net/relay.ts"
@@ -71,10 +71,6 @@ export interface Options<E> {
 /** How many events a subscriber may be behind before it misses the oldest. */
 const eventBuffer = 1024
 
-const codeOf = (cause: Error): string => "code" in cause && typeof cause.code === "string" ? cause.code : "ECONNRESET"
-
-const broken = (cause: Error) => new TcpError({ reason: new Reset({ code: codeOf(cause), cause }) })
-
 /** An event in words. */
 const describe = (address: SocketAddress, event: ForwardEvent): string => {
   const from = Option.match(event.from, { onNone: () => "a client", onSome: formatSocketAddress })
@@ -104,7 +100,7 @@ export const forward = Effect.fnUntraced(function*<E>(options: Options<E>) {
     const route = options.route(duplex, (known) => target = known)
     return Effect.flatMap(route, (reached) => {
       tell({ _tag: "Opened", ...forwarded() })
-      return Effect.mapError(relay(duplex, reached), broken)
+      return Effect.mapError(relay(duplex, reached), (reason) => new TcpError({ reason }))
     }).pipe(Effect.match({
       onSuccess: () => tell({ _tag: "Closed", ...forwarded() }),
       onFailure: (error) => tell({ _tag: "Failed", ...forwarded(), error })
