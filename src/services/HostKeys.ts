@@ -152,11 +152,11 @@ const checkAgainst = (
     readonly proved: Check["proved"]
   }
 ): Check => {
-  const names = HostNames.namesOf(server)
+  const known = Decision.lookUp(lines, HostNames.namesOf(server))
   return {
-    preferredTypes: Decision.preferredTypes(lines, names),
+    preferredTypes: Decision.preferredTypes(known),
     verify: (key) => {
-      const decision = Decision.decide(lines, names, key)
+      const decision = Decision.decide(known, key)
       if (decision._tag === "Known") return Effect.void
       const refused = refusal(server, key, decision, looked)
       return decision._tag === "Unknown" && options !== undefined

@@ -15,6 +15,19 @@ export type Decision =
   /** Nothing is known; `elsewhere` is a line about another port of the host, with another key. */
   | { readonly _tag: "Unknown"; readonly elsewhere: Entry | undefined }
 
+/** The lines about a server. */
+export interface Known {
+  readonly here: ReadonlyArray<Entry>
+  /** Those by its name without the port. Looked for only when they are needed: with hashed names that is some work. */
+  readonly anywhere: () => ReadonlyArray<Entry>
+}
+
+/** Looks a server up. */
+export const lookUp = (lines: ReadonlyArray<Line>, { name, withoutPort }: Names): Known => ({
+  here: about(lines, name),
+  anywhere: () => withoutPort === undefined ? [] : about(lines, withoutPort)
+})
+
 const isPlain = ({ marker }: Entry) => marker === undefined
 
 /**
@@ -22,16 +35,14 @@ const isPlain = ({ marker }: Entry) => marker === undefined
  * whatever their type. Where there is no key for this port, the host without its port may vouch for the key, but it cannot
  * speak against it.
  */
-export const decide = (lines: ReadonlyArray<Line>, names: Names, key: HostKey): Decision => {
-  const here = about(lines, names.name)
-  const anywhere = names.withoutPort === undefined ? [] : about(lines, names.withoutPort)
-  const known = here.filter(isPlain)
-  const entries = known.length > 0 ? here : [...here, ...anywhere]
+export const decide = ({ here, ...known }: Known, key: HostKey): Decision => {
+  const last = here.findLast(isPlain)
+  const anywhere = last === undefined ? known.anywhere() : []
+  const entries = [...here, ...anywhere]
   const revoked = entries.find((entry) => entry.marker === "revoked" && entry.key.bytes.equals(key.bytes))
   if (revoked !== undefined) return { _tag: "Revoked", entry: revoked }
   if (entries.some((entry) => isKnown(entry, key))) return { _tag: "Known" }
   const authority = entries.find(({ marker }) => marker === "cert-authority")
-  const last = known.at(-1)
   if (last !== undefined) return { _tag: "Changed", entry: last, authority }
   return authority !== undefined
     ? { _tag: "Certified", entry: authority }
@@ -45,8 +56,7 @@ const best = "ssh-ed25519"
  * The types of key to ask for before others: those by which the host is known under its own port. As for OpenSSH, a type
  * whose first key is revoked does not count, and where a key of the best type is known the others stay in their order.
  */
-export const preferredTypes = (lines: ReadonlyArray<Line>, { name }: Names): ReadonlyArray<string> => {
-  const here = about(lines, name)
+export const preferredTypes = ({ here }: Known): ReadonlyArray<string> => {
   const revoked = here.filter(({ marker }) => marker === "revoked")
   const firsts = new Map<string, Entry>()
   for (const entry of here) {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { decide, preferredTypes } from "../../../../src/internal/ssh/hostKeys/decision.ts"
+import { decide, lookUp, preferredTypes } from "../../../../src/internal/ssh/hostKeys/decision.ts"
 import { namesOf } from "../../../../src/internal/ssh/hostKeys/hostNames.ts"
 import { parse } from "../../../../src/internal/ssh/hostKeys/knownHosts.ts"
 import { hostKey } from "../../../../src/internal/ssh/hostKeys/publicKey.ts"
@@ -9,11 +9,12 @@ import { publicKeys } from "../../../support/publicKeys.ts"
 
 const { certificate, dsa, ecdsa, ed25519, otherEd25519, rsa } = publicKeys
 const blobOf = (key: string) => Buffer.from(key.split(" ")[1]!, "base64")
-const known = (...lines: ReadonlyArray<string>) => parse(Buffer.from(lines.join("\n")), { name: "/file", isFile: true })
+const known = (...lines: ReadonlyArray<string>) =>
+  lookUp(parse(Buffer.from(lines.join("\n")), { name: "/file", isFile: true }), namesOf({ host: "db", port: 2222 }))
 
 /** What is decided about a server at port 2222 that shows the Ed25519 key, and by which line. */
 const decided = (...lines: ReadonlyArray<string>) => {
-  const decision = decide(known(...lines), namesOf({ host: "db", port: 2222 }), hostKey(blobOf(ed25519)))
+  const decision = decide(known(...lines), hostKey(blobOf(ed25519)))
   const entry = "entry" in decision ? decision.entry : undefined
   return entry === undefined ? decision._tag : `${decision._tag} ${entry.line}`
 }
@@ -35,11 +36,7 @@ describe("what known hosts say about a key", () => {
   it("is the same by the name without the port, which cannot speak against it", () => {
     assert.strictEqual(decided(`db ${ed25519}`), "Known")
     assert.strictEqual(decided(`db ${ed25519}`, `${here} ${otherEd25519}`), "Changed 2")
-    const decision = decide(
-      known(`db ${rsa}`, `db ${otherEd25519}`),
-      namesOf({ host: "db", port: 2222 }),
-      hostKey(blobOf(ed25519))
-    )
+    const decision = decide(known(`db ${rsa}`, `db ${otherEd25519}`), hostKey(blobOf(ed25519)))
     assert.strictEqual(decision._tag, "Unknown")
     assert.deepInclude(decision._tag === "Unknown" ? decision.elsewhere : undefined, { line: 2 })
   })
@@ -106,8 +103,7 @@ describe("what known hosts say about a key", () => {
 })
 
 describe("the types of key to ask for first", () => {
-  const preferred = (...lines: ReadonlyArray<string>) =>
-    preferredTypes(known(...lines), namesOf({ host: "db", port: 2222 }))
+  const preferred = (...lines: ReadonlyArray<string>) => preferredTypes(known(...lines))
 
   it("are those that are known for the port", () => {
     assert.deepStrictEqual(preferred(`${here} ${rsa}`, `* ${ecdsa}`, `${here} ${rsa}`), [

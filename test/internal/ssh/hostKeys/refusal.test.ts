@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { decide } from "../../../../src/internal/ssh/hostKeys/decision.ts"
+import { decide, lookUp } from "../../../../src/internal/ssh/hostKeys/decision.ts"
 import { namesOf } from "../../../../src/internal/ssh/hostKeys/hostNames.ts"
 import { parse, type Source } from "../../../../src/internal/ssh/hostKeys/knownHosts.ts"
 import { hostKey } from "../../../../src/internal/ssh/hostKeys/publicKey.ts"
@@ -14,7 +14,7 @@ const file = (name: string): Source => ({ name, isFile: true })
 
 /** What is said about the Ed25519 key when these lines are known. */
 const said = (source: Source, ...lines: ReadonlyArray<string>) => {
-  const decision = decide(parse(Buffer.from(lines.join("\n")), source), namesOf(server), key)
+  const decision = decide(lookUp(parse(Buffer.from(lines.join("\n")), source), namesOf(server)), key)
   return decision._tag === "Known" ? "known" : refusal(server, key, decision, "looked around").message
 }
 
