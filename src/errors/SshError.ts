@@ -78,8 +78,9 @@ export class HostKeyRejected extends Schema.TaggedError<HostKeyRejected>("hawser
 }
 
 /**
- * The server accepted none of the ways to log in. `tried` are the methods that were tried, in order, and `remaining`
- * those the server would still accept.
+ * The server accepted none of the ways to log in. `tried` are the methods that were tried, in order: the name of the method,
+ * then what is to be known in parentheses (which key, why an attempt was given up), as in `publickey (SHA256:... ~/.ssh/id_rsa)`.
+ * `remaining` are those the server would still accept.
  *
  * @category reasons
  * @since 0.1.0

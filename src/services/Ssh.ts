@@ -60,9 +60,10 @@ import type { SshSettings } from "./SshSettings.ts"
  *
  * **Details**
  *
- * Besides `DialError` for the way there, `connect` fails with `SshError` for these reasons: `KeyUnreadable` (before dialling),
- * `HostKeyRejected`, `AuthenticationFailed`, `HandshakeFailed`, `HandshakeTimeout`, and `Unknown` where a `known_hosts` file
- * cannot be read or written. `execute` adds those of `SshSession.execute`.
+ * Besides `DialError` for the way there, `connect` fails with `SshError` for these reasons: `KeyUnreadable`,
+ * `AgentUnavailable` and `Unsupported` for the ways to log in, before anything is dialled; `HostKeyRejected`,
+ * `AuthenticationFailed`, `HandshakeFailed`, `HandshakeTimeout`; and `Unknown` where a `known_hosts` file cannot be read or
+ * written. `execute` adds those of `SshSession.execute`.
  *
  * @category services
  * @since 0.1.0
