@@ -28,8 +28,10 @@ AllowTcpForwarding yes
 AllowStreamLocalForwarding yes
 PrintMotd no
 PrintLastLog no
-Subsystem sftp internal-sftp
 `
+
+/** Unless a configuration has subsystems of its own: sshd does not take the same one twice. */
+const subsystem = "Subsystem sftp internal-sftp\n"
 
 /** The processes that serve a connection each. */
 const sessionsOf = (pid: number) =>
@@ -64,7 +66,8 @@ export const runSshd = Effect.fnUntraced(function*({ config, directory, ports: c
     Effect.gen(function*() {
       const [globals, ...matches] = config(ports).split(/^(?=Match )/m)
       const listen = ports.map((port) => `Port ${port}\n`).join("")
-      yield* files(directory, { sshd_config: `${globals}${listen}${defaults}${matches.join("")}` })
+      const sftp = globals!.includes("Subsystem") ? "" : subsystem
+      yield* files(directory, { sshd_config: `${globals}${listen}${defaults}${sftp}${matches.join("")}` })
       const { output, pid } = yield* start(sshd, {
         args: ["-D", "-e", "-f", `${directory}/sshd_config`],
         cwd: directory,

@@ -25,70 +25,75 @@ const plain = (path: string) => path.startsWith("-") ? `./${path}` : path
 
 /** Carries files over SCP, which needs nothing of the server but that it runs `scp`. */
 export const overScp = (server: string, exec: Wire.Exec): Carrier => {
-  const start = Effect.fnUntraced(function*(...words: ReadonlyArray<string>) {
-    const command = yield* Effect.mapError(
-      commandLine("scp", ...words),
-      (reason) => new SshError({ server, reason })
-    )
-    return yield* Wire.open(server, exec, command)
-  })
+  /** Uses the server's `scp` to its end. */
+  const using = <A, E, R>(words: ReadonlyArray<string>, use: (wire: Wire.Wire) => Effect.Effect<A, E, R>) =>
+    Effect.scoped(Effect.gen(function*() {
+      const command = yield* Effect.mapError(
+        commandLine("scp", ...words),
+        (reason) => new SshError({ server, reason })
+      )
+      const wire = yield* Wire.open(server, exec, command)
+      const result = yield* use(wire)
+      yield* wire.end
+      return result
+    }))
 
-  /** links are followed: that is all the other side can do */
+  /** Links are followed: that is all the other side can do. */
   const follows = (job: Job): Job => ({
     ...job,
     settings: { ...job.settings, symlinks: job.settings.symlinks === "copy" ? "follow" : job.settings.symlinks }
   })
 
-  /** Begins to send to a folder, so that the name is as it was given whatever is there. */
-  const sending = (job: Job, folder: string, flags: ReadonlyArray<string>) =>
-    Effect.map(
-      start(...flags, ...job.settings.preserve ? ["-p"] : [], "-t", "-d", plain(folder)),
-      (wire) => ({ wire, send: sender(wire, follows(job)) })
+  /** Sends to a folder, so that what is sent has the name that it was given, whatever is there. */
+  const sending = <A, E, R>(
+    job: Job,
+    folder: string,
+    flags: ReadonlyArray<string>,
+    use: (send: ReturnType<typeof sender>) => Effect.Effect<A, E, R>
+  ) =>
+    using(
+      [...flags, ...job.settings.preserve ? ["-p"] : [], "-t", "-d", plain(folder)],
+      (wire) =>
+        Effect.flatMap(wire.answer, (refused): Effect.Effect<A, E | SshError, R> =>
+          refused === undefined ? use(sender(wire, follows(job))) : Effect.fail(wire.failure(refused)))
     )
 
-  const sendFile = Effect.fnUntraced(function*<E, R>(job: Job, source: Source<E, R>, to: string) {
+  const sendFile = <E, R>(job: Job, source: Source<E, R>, to: string) => {
     const [folder, name] = split(to)
-    const { send, wire } = yield* sending(job, folder, [])
-    const ready = yield* wire.answer
-    if (ready !== undefined) return yield* Effect.fail(wire.failure(ready))
-    yield* send.file(source, { name, relative: "" })
-  })
+    job.meter.found(source.attributes.size)
+    return sending(job, folder, [], (send) => send.file(source, { name, relative: "" }))
+  }
 
-  const receiving = (job: Job, from: string) =>
-    Effect.map(start("-r", "-p", "-f", plain(from)), (wire) => receiver(wire, job))
+  const receiving = <A, E>(
+    job: Job,
+    from: string,
+    use: (receive: ReturnType<typeof receiver>) => Effect.Effect<A, E>
+  ) => using(["-r", "-p", "-f", plain(from)], (wire) => use(receiver(wire, job)))
 
   return {
     refusal,
-    upload: (job, fs, from, to) =>
-      Effect.scoped(Effect.gen(function*() {
-        const files = local(fs)
-        const attributes = yield* files.stat(from)
-        if (attributes.type !== "Directory") {
-          job.meter.found(attributes.size)
-          return yield* sendFile(job, sourceOf(files, from, attributes), to)
-        }
-        const [folder, name] = split(to)
-        const isNamed = name !== "" && name !== "." && name !== ".."
-        const { send, wire } = yield* sending(job, isNamed ? folder : to, ["-r"])
-        const ready = yield* wire.answer
-        if (ready !== undefined) return yield* Effect.fail(wire.failure(ready))
-        yield* send.folder(files, from, name, attributes)
-      })),
-    uploadData: (job, source, to) =>
-      Effect.scoped(Effect.suspend(() => {
-        if (source.attributes.size < 0) {
-          const detail = "SCP has to say how long a file is before it sends it; give the stream's `size`"
-          return Effect.fail(new SshError({ server, reason: new Unsupported({ feature: "other", detail }) }))
-        }
-        job.meter.found(source.attributes.size)
-        return sendFile(job, source, to)
-      })),
-    download: (job, fs, from, to) =>
-      Effect.scoped(Effect.flatMap(receiving(job, from), (receive) => receive.into(local(fs), to))),
+    upload: Effect.fnUntraced(function*(job, fs, from, to) {
+      const files = local(fs)
+      const attributes = yield* files.stat(from)
+      if (attributes.type !== "Directory") {
+        yield* sendFile(job, sourceOf(files, from, attributes), to)
+        return
+      }
+      const [folder, name] = split(to)
+      const isNamed = name !== "" && name !== "." && name !== ".."
+      yield* sending(job, isNamed ? folder : to, ["-r"], (send) => send.folder(files, from, name, attributes))
+    }),
+    uploadData: (job, source, to) => {
+      if (source.attributes.size >= 0) return sendFile(job, source, to)
+      const detail = "SCP has to say how long a file is before it sends it; give the stream's `size`"
+      return Effect.fail(new SshError({ server, reason: new Unsupported({ feature: "other", detail }) }))
+    },
+    download: (job, fs, from, to) => receiving(job, from, (receive) => receive.into(local(fs), to)),
     bytes: (job, from, maxSize) =>
-      Effect.scoped(
-        Effect.flatMap(receiving(job, from), (receive) =>
-          receive.bytes(maxSize, new SshError({ server, reason: new OutputTooLarge({ maxSize }) })))
+      receiving(
+        job,
+        from,
+        (receive) => receive.bytes(maxSize, new SshError({ server, reason: new OutputTooLarge({ maxSize }) }))
       )
   }
 }

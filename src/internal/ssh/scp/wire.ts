@@ -38,6 +38,8 @@ export interface Wire {
   readonly bytes: (most: number) => Effect.Effect<Uint8Array, SshError>
   /** The answer to what was sent: undefined when all is well, the server's words when it goes on without. */
   readonly answer: Effect.Effect<string | undefined, SshError>
+  /** Has everything sent that was said, and that this is all. */
+  readonly end: Effect.Effect<void>
   readonly failure: (detail: string) => SshError
 }
 
@@ -46,7 +48,7 @@ export const open = Effect.fnUntraced(function*(server: string, exec: Exec, comm
   const process = yield* exec(command)
   const pull = yield* Stream.toPull(process.stdout)
   const outgoing = yield* Queue.bounded<Uint8Array, Cause.Done>(2)
-  yield* Stream.fromQueue(outgoing).pipe(
+  const sending = yield* Stream.fromQueue(outgoing).pipe(
     Stream.run(process.stdin),
     Effect.ignore,
     Effect.ensuring(Queue.shutdown(outgoing)),
@@ -118,6 +120,7 @@ export const open = Effect.fnUntraced(function*(server: string, exec: Exec, comm
           failure(`the server does not speak SCP but sent ${JSON.stringify(`${String.fromCharCode(code)}${rest}`)}`)
         ))
     }),
+    end: Effect.andThen(Queue.end(outgoing), Fiber.await(sending)),
     failure
   }
   return wire

@@ -20,9 +20,13 @@ export const split = (path: string): readonly [folder: string, name: string] => 
   return slash < 0 ? [".", bare] : [bare.slice(0, slash) || "/", bare.slice(slash + 1)]
 }
 
+/** Tells the temporary files of this process from those of all others. */
+const own = randomBytes(6).toString("hex")
+let temporaries = 0
+
 /** A name beside a path, where something can grow that is renamed to it when it is whole. */
 export const temporaryBeside = (path: string): string => {
   const [folder, name] = split(path)
-  // names have 255 bytes at most, and those of UTF-16 code units take up to three
-  return join(folder, `.${name.slice(0, 70)}.${randomBytes(6).toString("hex")}`)
+  // a name has 255 bytes at most, and a UTF-16 code unit takes up to three
+  return join(folder, `.${name.slice(0, 70)}.${own}${(temporaries++).toString(36)}`)
 }
