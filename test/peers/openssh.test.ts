@@ -133,7 +133,7 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("OpenSSH", (i
     Effect.gen(function*() {
       const { folder, host, port } = yield* OpenSsh
       const file = `${folder}/known_hosts_new`
-      yield* connect({ hostKeys: HostKeys.acceptNew({ file }) })
+      yield* connect({ hostKeys: HostKeys.acceptNew({ files: [file] }) })
       const keygen = { command: "ssh-keygen", package: "openssh-client" }
       assert.include(yield* run(keygen, ["-F", `[${host}]:${port}`, "-f", file]), "ssh-ed25519")
       yield* connect({ hostKeys: HostKeys.knownHosts({ files: [file] }) })
