@@ -141,7 +141,7 @@ describe("Ssh through jump hosts", () => {
       assert.strictEqual(gate.logins(), 0)
     }))
 
-  for (const stalled of ["gate", "bastion", "target"]) {
+  for (const stalled of ["gate", "bastion", "target"] as const) {
     test(`leaves nothing open when it is interrupted while the ${stalled} is silent`, () =>
       Effect.gen(function*() {
         const options = (name: string) => ({ stallLogin: name === stalled })
@@ -152,7 +152,7 @@ describe("Ssh through jump hosts", () => {
         const connecting = yield* Effect.forkChild(
           connect({ ...target.settings, jump: [gate.settings, bastion.settings] })
         )
-        yield* until(() => servers[stalled as keyof typeof servers].logins() === 1)
+        yield* until(() => servers[stalled].logins() === 1)
         yield* Fiber.interrupt(connecting)
         yield* until(() => Object.values(servers).every((server) => server.connections() === 0))
       }))

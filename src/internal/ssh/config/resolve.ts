@@ -28,6 +28,8 @@ export interface HostConfig {
   readonly certificateFiles: ReadonlyArray<string>
   /** The path of the agent's socket; none where `IdentityAgent` is `none`, or there is no agent. */
   readonly identityAgent: string | undefined
+  /** The path of the socket of the agent that the server may use (`ForwardAgent`). */
+  readonly forwardedAgent: string | undefined
   readonly userKnownHostsFiles: ReadonlyArray<string>
   readonly globalKnownHostsFiles: ReadonlyArray<string>
   readonly revokedHostKeys: ReadonlyArray<string>
@@ -127,6 +129,9 @@ const isSafeHost = (text: string) => text !== "" && !/^-|['`"$\\;&<>|(){},\s\u00
 // eslint-disable-next-line no-control-regex
 const isSafeUser = (text: string) => text !== "" && !/^-|[\u0000-\u001f\u007f'`";&<>|(){}]|\s-|\\$/.test(text)
 
+/** `$NAME`, an older way to write `${NAME}`. */
+const isVariable = (text: string) => /^\$(?!\{)/.test(text)
+
 const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) {
   const { machine } = options
   const values: Reading.Values = new Map()
@@ -211,14 +216,16 @@ export const resolve = Effect.fnUntraced(function*(host: string, options: Resolv
   const proxyJump = yield* at("proxyjump", Jump.parse(first("proxyjump") ?? "none"))
   const userKnownHostsFiles = yield* paths("userknownhostsfile")
   const remoteCommand = yield* command("remotecommand", Object.keys(tokens))
-  const agent = first("identityagent")
-  const identityAgent = agent === undefined || agent === "SSH_AUTH_SOCK"
-    ? machine.environment["SSH_AUTH_SOCK"]
-    : agent.toLowerCase() === "none"
-    ? undefined
-    : agent.startsWith("$") && !agent.startsWith("${")
-    ? machine.environment[agent.slice(1)]
-    : yield* at("identityagent", path(agent))
+  const socket = (keyword: string, named: string | undefined) => {
+    if (named === undefined || named === "SSH_AUTH_SOCK" || named === "yes") {
+      return Effect.succeed(machine.environment["SSH_AUTH_SOCK"])
+    }
+    if (named.toLowerCase() === "none" || named === "no") return Effect.succeed(undefined)
+    return isVariable(named) ? Effect.succeed(machine.environment[named.slice(1)]) : at(keyword, path(named))
+  }
+  const identityAgent = yield* socket("identityagent", first("identityagent"))
+  const forwardAgent = first("forwardagent")
+  const forwardedAgent = forwardAgent === "yes" ? identityAgent : yield* socket("forwardagent", forwardAgent)
 
   const all: Record<string, ReadonlyArray<string>> = { ...defaults }
   for (const [keyword, known] of values) all[keyword] = known.values
@@ -232,8 +239,9 @@ export const resolve = Effect.fnUntraced(function*(host: string, options: Resolv
   }
   all["host"] = [host]
   all["hostname"] = [tokens["h"]!]
-  if (agent !== undefined && agent === first("identityagent") && !/^\$(?!\{)/.test(agent)) {
-    all["identityagent"] = [yield* at("identityagent", path(agent))]
+  for (const keyword of ["identityagent", "forwardagent"]) {
+    const named = first(keyword)
+    if (named !== undefined && !isVariable(named)) all[keyword] = [yield* at(keyword, path(named))]
   }
   replace("remotecommand", remoteCommand === undefined ? undefined : [remoteCommand])
   replace("proxycommand", unlessNone("proxycommand") === undefined ? undefined : [unlessNone("proxycommand")!])
@@ -250,6 +258,7 @@ export const resolve = Effect.fnUntraced(function*(host: string, options: Resolv
     identityFiles: yield* paths("identityfile"),
     certificateFiles: yield* paths("certificatefile"),
     identityAgent,
+    forwardedAgent,
     userKnownHostsFiles,
     globalKnownHostsFiles: yield* paths("globalknownhostsfile"),
     revokedHostKeys: yield* paths("revokedhostkeys"),
