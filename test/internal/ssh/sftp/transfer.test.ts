@@ -165,6 +165,20 @@ describe("reading a file", () => {
       yield* next(Kind.Close)
     }))
 
+  it.live("asks for bytes behind what a number can count", () =>
+    Effect.gen(function*() {
+      const { arrive, greeted, next } = yield* scripted()
+      const client = yield* greeted
+      const offset = 2n ** 63n + 1n
+      const reading = yield* Effect.forkChild(collect(Transfer.read(client, "f", { offset, length: 2n ** 53n })))
+      arrive(Kind.Handle, [(yield* next(Kind.Open)).id, "h"])
+      arrive(Kind.Attrs, [(yield* next(Kind.Fstat)).id, 1, offset + 3n])
+      const { body, id } = yield* next(Kind.Read)
+      assert.deepEqual([body.text(), body.bigint(), body.number()], ["h", offset, 32_768])
+      arrive(Kind.Data, [id, Buffer.from("end")])
+      assert.strictEqual((yield* Fiber.join(reading)).toString(), "end")
+    }))
+
   it.live("takes no more from a server than it asked for", () =>
     Effect.gen(function*() {
       for (const answer of [[Kind.Data, Buffer.alloc(40_000)], [Kind.Attrs, 0]] as const) {
