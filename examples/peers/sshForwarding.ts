@@ -1,10 +1,27 @@
 /** What the small SSH server forwards: to this machine for its clients, and from this machine to its clients. */
+import { createRequire } from "node:module"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import type { Connection, ServerChannel } from "ssh2"
 
-/** How the server answers clients that want it to listen for them. */
-export type RemoteForwarding = "served" | "refused" | "unanswered"
+/** How the server answers clients that want it to listen for them; `forbidden` says why, as OpenSSH does. */
+export type RemoteForwarding = "served" | "refused" | "forbidden" | "unanswered"
+
+const { sendPacket } = createRequire(import.meta.url)("ssh2/lib/protocol/utils.js")
+
+/** Says something for people to read (SSH_MSG_DEBUG), for which ssh2's servers have no way. */
+const say = ({ _protocol: protocol }: any, words: string): void => {
+  const { write } = protocol._packetRW
+  const text = Buffer.from(words)
+  const packet: Buffer = write.alloc(1 + 1 + 4 + text.length + 4)
+  const start: number = write.allocStart
+  packet[start] = 4
+  packet[start + 1] = 0
+  packet.writeUInt32BE(text.length, start + 2)
+  packet.set(text, start + 6)
+  packet.writeUInt32BE(0, start + 6 + text.length)
+  sendPacket(protocol, write.finalize(packet))
+}
 
 const isThisMachine = (host: string) => host === "127.0.0.1" || host === "localhost"
 
@@ -66,7 +83,8 @@ const serveListeners = (client: Connection, remoteForwarding: RemoteForwarding):
   }
 
   client.on("request", (accept, reject, name, info) => {
-    if (remoteForwarding === "refused") return reject?.()
+    if (remoteForwarding === "forbidden") say(client, "Server has disabled port forwarding.")
+    if (remoteForwarding === "refused" || remoteForwarding === "forbidden") return reject?.()
     if (remoteForwarding === "unanswered") return
     const isCancel = name.startsWith("cancel-")
     const tcp = "bindAddr" in info ? info : undefined

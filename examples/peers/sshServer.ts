@@ -38,7 +38,7 @@ export interface SshServerOptions {
   readonly stallLogin?: boolean
   /** Runs commands that are none of the server's own. Default: they are refused. */
   readonly otherCommands?: (channel: ServerChannel, command: string) => void
-  /** How to answer who wants the server to listen: on this machine's loopback, not at all, or never. Default "served". */
+  /** How to answer who wants the server to listen: on this machine's loopback, with a refusal, or never. Default "served". */
   readonly remoteForwarding?: RemoteForwarding
   /** The files that SFTP serves. Default: there is no SFTP. */
   readonly sftp?: SftpServerOptions

@@ -159,6 +159,14 @@ describeOnNetworks("SshSession.listener", (test, network) => {
       )
     }))
 
+  test("says that the server forbids it, where the server says so", () =>
+    Effect.gen(function*() {
+      const { session } = yield* connected({ remoteForwarding: "forbidden" })
+      const { reason } = yield* Effect.flip(session.listener.bind(loopback))
+      assert.strictEqual(reason._tag, "PermissionDenied")
+      assert.propertyVal(reason.cause, "detail", "Server has disabled port forwarding.")
+    }))
+
   test("refuses an address that cannot be understood", () =>
     Effect.gen(function*() {
       const { session } = yield* connected()
