@@ -65,11 +65,10 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("OpenSSH", (i
         const session = yield* connect({ port: strictPort, auth })
         assert.strictEqual((yield* session.execute("echo in")).text, "in\n")
       }
-      assert.deepInclude(yield* reasonOf(connect({ port: strictPort, auth: key })), {
-        _tag: "AuthenticationFailed",
-        tried: ["publickey"],
-        remaining: ["password"]
-      })
+      const reason = yield* reasonOf(connect({ port: strictPort, auth: key }))
+      assert(reason._tag === "AuthenticationFailed")
+      assert.match(reason.tried.join(), /^publickey \(SHA256:\S+ \S+id_ed25519\)$/)
+      assert.deepStrictEqual(reason.remaining, ["password"])
     }))
 
   it.effect("does not accept a wrong password, and the error does not show it", () =>
@@ -83,7 +82,8 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("OpenSSH", (i
     Effect.gen(function*() {
       const { keys } = yield* OpenSsh
       const reason = yield* reasonOf(whoAmI(SshAuth.privateKey({ key: keys.stranger })))
-      assert.deepInclude(reason, { _tag: "AuthenticationFailed", tried: ["publickey"] })
+      assert(reason._tag === "AuthenticationFailed")
+      assert.match(reason.tried.join(), /^publickey \(SHA256:\S+ \S+id_stranger\)$/)
     }))
 
   it.effect("is not asked with a key that cannot be decrypted", () =>
