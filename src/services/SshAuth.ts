@@ -20,6 +20,7 @@
  * **Gotchas**
  *
  * - Servers count tries; OpenSSH's hangs up after six. An agent with many keys wants `keys`, which says which of them to offer.
+ * - Servers have a clock of their own, too: OpenSSH's gives a login two minutes (`LoginGraceTime`), whoever is being asked.
  * - RSA keys sign with SHA-2 only (RFC 8332): servers older than OpenSSH 7.2 do not accept them.
  * - Some servers ask for the password by keyboard-interactive only: give them
  *   `[SshAuth.password(secret), SshAuth.keyboardInteractive(secret)]`.

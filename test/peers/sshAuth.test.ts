@@ -10,7 +10,8 @@ import * as SshAgent from "../../src/services/SshAgent.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
 import type * as SshSettings from "../../src/services/SshSettings.ts"
 import { securityKey } from "../support/securityKey.ts"
-import { services } from "./support/peer.ts"
+import { loginUser } from "./support/loginUser.ts"
+import { run, services } from "./support/peer.ts"
 import { formats, passphrase, sshAgent, SshLogins, types } from "./support/sshLogins.ts"
 
 const headers = {
@@ -143,6 +144,7 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("SshAuth wit
       assert.match(tooMany.message, /tried publickey \(SHA256:\S+ agent \S+: stranger\); the server accepts/)
       const line = yield* read("ed25519.pub")
       assert.strictEqual(yield* whoAmI(settings(SshAuth.agent(agent, { keys: [line] }))), username)
+      yield* whoAmI(settings([SshAuth.keyboardInteractive(), SshAuth.privateKey({ key: path("rsa") })], "pam"))
       const missing = yield* reasonOf(whoAmI(settings(SshAuth.agent(agent, { keys: [path("rsa.pub")] }))))
       assert.match(missing.message, /publickey \(agent \S+; it has none of the keys asked for\)/)
     }))
@@ -217,6 +219,23 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("SshAuth wit
       assert.deepStrictEqual(asked[0]?.prompts, [{ prompt: "Password: ", echo: false }])
     }))
 
+  it.effect("changes a password that has expired, in several rounds of questions", () =>
+    Effect.gen(function*() {
+      const { settings } = yield* SshLogins
+      const { password, username } = yield* loginUser
+      yield* run({ command: "chage", package: "passwd" }, ["-d", "0", username])
+      const asked: Array<string> = []
+      const renewed = "n3w horse, better battery"
+      const auth = SshAuth.keyboardInteractive(({ prompts }) => {
+        asked.push(...prompts.map(({ prompt }) => prompt))
+        return Effect.succeed(prompts.map(({ prompt }) => Redacted.make(/new/i.test(prompt) ? renewed : password)))
+      })
+      assert.strictEqual(yield* whoAmI({ ...settings(auth, "pam"), username }), username)
+      assert.isAbove(asked.length, 3)
+      const now = SshAuth.keyboardInteractive(Redacted.make(renewed))
+      assert.strictEqual(yield* whoAmI({ ...settings(now, "pam"), username }), username)
+    }))
+
   it.effect("gives two factors, a key and an answer", () =>
     Effect.gen(function*() {
       const { password, path, settings, username } = yield* SshLogins
@@ -230,6 +249,7 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("SshAuth wit
       const wrong = yield* reasonOf(whoAmI(settings(SshAuth.keyboardInteractive(Redacted.make("staple")), "pam")))
       assert.match(wrong.message, /tried keyboard-interactive; the server accepts publickey, keyboard-interactive/)
       assert.notInclude(JSON.stringify(wrong) + wrong.message, "staple")
+      yield* whoAmI(settings([SshAuth.keyboardInteractive(), SshAuth.privateKey({ key: path("rsa") })], "pam"))
       const missing = yield* reasonOf(whoAmI(settings(SshAuth.keyboardInteractive(), "pam")))
       assert.include(
         missing.message,
