@@ -58,7 +58,7 @@ export type SshAgent = Agent
 export interface AgentKey {
   /** `ssh-ed25519`, `sk-ssh-ed25519@openssh.com`, `ssh-rsa-cert-v01@openssh.com`, ... */
   readonly type: string
-  /** `SHA256:...`; of a certificate, that of the certificate itself. */
+  /** `SHA256:...` of the key, also where it is in a certificate, as `ssh-add -l` prints it. */
   readonly fingerprint: string
   /** What whoever added it called it. */
   readonly comment: string
@@ -114,7 +114,7 @@ export const keys = (agent: SshAgent): Effect.Effect<ReadonlyArray<AgentKey>, Ag
   Effect.map(AgentClient.list(agent), (held) =>
     held.map(({ bytes, comment }) => ({
       type: typeOf(bytes),
-      fingerprint: fingerprint(bytes),
+      fingerprint: fingerprint(AgentClient.keyOf(bytes)),
       comment,
       publicKey: `${typeOf(bytes)} ${bytes.toString("base64")} ${comment}`.trimEnd()
     })))

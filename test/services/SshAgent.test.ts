@@ -155,6 +155,7 @@ describe("SshAgent.inMemory", () => {
       ])
       assert.strictEqual(held[1]?.publicKey, `${line.split(" ", 2).join(" ")} ${file}`)
       assert.match(held[1]?.fingerprint ?? "", /^SHA256:\S{43}$/)
+      assert.strictEqual(held[0]?.fingerprint, held[1]?.fingerprint)
     }))
 
   test("refuses everything but to list and to sign with SHA-2", () =>

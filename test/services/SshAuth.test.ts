@@ -324,4 +324,41 @@ describe("SshAuth.agent", () => {
         assert.match(String(reason["detail"]), detail)
       }
     }))
+
+  test("is not asked any more to sign when nobody wants the session, or the server has gone", () =>
+    Effect.gen(function*() {
+      const key = generateKey()
+      const { connections, kill, settings } = yield* sshServer({ authorizedKeys: [key.public] })
+      const real = SshAgent.inMemory({ key: key.private })
+      let signing = 0
+      let open = 0
+      // lists its keys, and then thinks
+      const slow: SshAgent.SshAgent = {
+        name: "slow agent",
+        connect: Effect.tap(real.connect, (duplex) =>
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              open++
+              const write = duplex.write.bind(duplex)
+              duplex.write = (chunk: Uint8Array) => {
+                const isSigning = chunk[4] === 13
+                if (isSigning) signing++
+                return isSigning || write(chunk)
+              }
+            }),
+            () => Effect.sync(() => open--)
+          ))
+      }
+      const auth = SshAuth.agent(slow)
+      const abandoned = yield* Effect.forkChild(connect({ ...settings, auth }))
+      yield* until(() => signing === 1)
+      yield* Fiber.interrupt(abandoned)
+      assert.strictEqual(open, 0)
+      yield* until(() => connections() === 0)
+      const cut = yield* Effect.forkChild(reasonOf(connect({ ...settings, auth })))
+      yield* until(() => signing === 2)
+      yield* kill
+      assert.strictEqual((yield* Fiber.join(cut))["_tag"], "HandshakeFailed")
+      assert.strictEqual(open, 0)
+    }))
 })

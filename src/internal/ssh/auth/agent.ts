@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { AgentUnavailable } from "../../../errors/SshError.ts"
 import { answer } from "../../net/handshake.ts"
+import { parse } from "../hostKeys/publicKey.ts"
 import { type Agent, NoAnswer } from "./credential.ts"
 import type { Algorithm } from "./signature.ts"
 import { Reader, string, uint32 } from "./wire.ts"
@@ -57,6 +58,9 @@ export interface Held {
   readonly bytes: Buffer
   readonly comment: string
 }
+
+/** The key itself, without a certificate around it; keys of types that we do not know are left as they are. */
+export const keyOf = (bytes: Uint8Array): Uint8Array => parse(bytes)?.bytes ?? bytes
 
 const listWithin = Duration.seconds(10)
 

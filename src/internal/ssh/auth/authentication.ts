@@ -11,9 +11,6 @@ import { load } from "./privateKey.ts"
 import { publicKey } from "./publicKey.ts"
 import { sign } from "./signature.ts"
 
-/** The key itself, without a certificate around it; keys of types that we do not know as they are. */
-const plainOf = (bytes: Uint8Array): Uint8Array => PublicKeys.parse(bytes)?.bytes ?? bytes
-
 /** The fingerprint of a key that is named by it, by a line of a `.pub` file or by the path of one. */
 const fingerprintOf = Effect.fnUntraced(function*(name: string) {
   if (name.startsWith("SHA256:")) return name
@@ -40,7 +37,7 @@ const agentAttempts = Effect.fnUntraced(function*({ agent, keys }: Credential & 
     wanted === undefined
       // nobody accepts these any more, and each try counts
       ? PublicKeys.typeOf(bytes) !== "ssh-dss"
-      : wanted.includes(PublicKeys.fingerprint(plainOf(bytes)))
+      : wanted.includes(PublicKeys.fingerprint(Agent.keyOf(bytes)))
   )
   if (usable.length === 0) {
     return [hopeless(agent.name, wanted === undefined ? "it has no keys" : "it has none of the keys asked for")]
@@ -53,7 +50,7 @@ const agentAttempts = Effect.fnUntraced(function*({ agent, keys }: Credential & 
       name: `${agent.name}: ${comment}`,
       askFirst: true,
       sign: (data, algorithm) => asking(Agent.sign(agent, bytes, data, algorithm))
-    }, plainOf(bytes))
+    }, Agent.keyOf(bytes))
   )
 })
 
