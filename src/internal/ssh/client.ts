@@ -138,11 +138,15 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     catch: (cause) =>
       new HandshakeFailed({ detail: cause instanceof Error ? cause.message : "ssh2 did not start", cause })
   })
-  serverOffer = ServerOffer.watch(duplex)
   const upkeep = new Upkeep(client, duplex, {
     rekeyBytes: options.rekeyBytes,
     rekeyMillis: Duration.toMillis(options.rekeyInterval),
     keepAliveMillis
+  })
+  // ssh2 begins to listen later. Nobody may do so before it: a stream that was read in another way would begin to flow
+  duplex.once("resume", () => {
+    serverOffer = ServerOffer.watch(duplex)
+    upkeep.listen(duplex)
   })
   Protocol.onDisconnect(client, (words) => {
     if (words !== "") goodbye += `: ${printable(words)}`

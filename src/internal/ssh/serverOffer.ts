@@ -53,7 +53,7 @@ const parse = (bytes: Buffer): ServerOffer | "something else" | undefined => {
 
 /**
  * Reads along what a server offers, which comes before everything is encrypted: ssh2 says no more than that there is nothing
- * in common. The stream has to be paused.
+ * in common. Nothing may have come yet.
  */
 export const watch = (duplex: Duplex): () => ServerOffer | undefined => {
   let bytes = Buffer.alloc(0)

@@ -26,15 +26,10 @@ export class Upkeep {
   private keysSince = performance.now()
   private heardAt = performance.now()
 
-  /** The stream has to be paused. */
   constructor(client: Client, duplex: Duplex, options: UpkeepOptions) {
     this.client = client
     this.options = options
     client.on("handshake", () => this.keysAreNew())
-    duplex.on("data", (chunk: Uint8Array) => {
-      this.received += chunk.length
-      this.onReceived()
-    })
     const write = duplex.write.bind(duplex) as (...args: ReadonlyArray<unknown>) => boolean
     duplex.write = ((chunk: Uint8Array, ...rest: ReadonlyArray<unknown>) => {
       this.sent += chunk.length
@@ -42,6 +37,14 @@ export class Upkeep {
       if (this.needsKeys()) queueMicrotask(() => this.renewKeys())
       return write(chunk, ...rest)
     }) as Duplex["write"]
+  }
+
+  /** Hears what comes. */
+  listen(duplex: Duplex): void {
+    duplex.on("data", (chunk: Uint8Array) => {
+      this.received += chunk.length
+      this.onReceived()
+    })
   }
 
   /** From now on, not while the two sides still get to know each other. */
