@@ -7,12 +7,14 @@ import { copyFile, type Job, sourceOf } from "./file.ts"
 import { type Entry, type Files, find } from "./files.ts"
 import { join, refusal } from "./names.ts"
 import type { Attributes, TransferFailure } from "./options.ts"
-import { type Step, step, type Trail, trailhead } from "./walk.ts"
+import { step, type Trail, trailhead } from "./walk.ts"
 
 /** How many folders are read at once. */
 const foldersAtOnce = 8
+/** How many entries of a folder are looked at at once. */
+const entriesAtOnce = 16
 /** How many files may have been found and not been copied; walking waits there. */
-const foundAhead = 1024
+const foundAhead = 16_384
 
 /** A copy of a folder from one file system to another. */
 export interface TreeJob<E1, E2> extends Job {
@@ -36,9 +38,10 @@ interface Folder {
 /** Something in a folder that is not one itself. */
 interface Found {
   readonly folder: Folder
-  readonly entry: Entry
+  readonly name: string
+  /** Seen from the outermost folder. */
   readonly relative: string
-  readonly step: Step | undefined
+  readonly attributes: Attributes
 }
 
 /** Copies a folder with all that is in it. */
@@ -99,60 +102,55 @@ export const copyTree = Effect.fnUntraced(
         meter.directories++
         meter.changed()
         const below: Array<Folder> = []
-        for (const entry of entries) {
-          const path = join(relative, entry.name)
-          if (entry.type === "File") {
-            yield* Queue.offer(found, { folder, entry, relative: path, step: undefined })
-            continue
-          }
-          yield* guarded(
-            path,
-            Effect.gen(function*() {
-              const next = yield* step(from, source, trail, entry, path, settings)
-              if (next._tag === "Skip") {
-                meter.left(0)
-              } else if (next._tag === "Link") {
-                links.push({ folder, entry, relative: path, step: next })
-              } else if (next._tag === "File") {
-                yield* Queue.offer(found, { folder, entry, relative: path, step: next })
-              } else {
-                below.push({
-                  source: join(source, entry.name),
-                  target: join(target, entry.name),
-                  relative: path,
-                  attributes: next.attributes,
-                  trail: next.trail,
-                  fresh: false
-                })
-              }
+        const look = Effect.fnUntraced(function*(entry: Entry) {
+          const { name } = entry
+          const path = join(relative, name)
+          const next = yield* step(from, source, trail, entry, path, settings)
+          if (next._tag === "Skip") return meter.left(0)
+          const { attributes } = next
+          if (next._tag === "Link") {
+            links.push({ folder, name, relative: path, attributes })
+          } else if (next._tag === "File") {
+            meter.found(attributes.size)
+            yield* Queue.offer(found, { folder, name, relative: path, attributes })
+          } else {
+            below.push({
+              source: join(source, name),
+              target: join(target, name),
+              relative: path,
+              attributes,
+              trail: next.trail,
+              fresh: false
             })
-          )
-        }
+          }
+        })
+        yield* Effect.forEach(entries, (entry) => guarded(join(relative, entry.name), look(entry)), {
+          concurrency: entriesAtOnce,
+          discard: true
+        })
         yield* Effect.forEach(below, (folder) => guarded(folder.relative, copyFolder(folder)), {
           concurrency: foldersAtOnce,
           discard: true
         })
       })
 
-    const copyFound = Effect.fnUntraced(function*({ entry, folder, relative, step: known }: Found) {
-      const next = known ?? (yield* step(from, folder.source, folder.trail, entry, relative, settings))
-      if (next._tag !== "File") return meter.left(0)
-      const path = join(folder.target, entry.name)
+    const copyFound = Effect.fnUntraced(function*({ attributes, folder, name, relative }: Found) {
+      const path = join(folder.target, name)
       let there = folder.fresh ? undefined : yield* find(to, path, "lstat")
       if (there?.type === "SymbolicLink") {
         // whoever put it there, it is not to decide where the file goes
         if (!settings.atomic) yield* to.remove(path)
         there = undefined
       }
-      const source = sourceOf(from, join(folder.source, entry.name), next.attributes)
+      const source = sourceOf(from, join(folder.source, name), attributes)
       yield* copyFile(job, source, { files: to, path, relative, there })
     })
 
-    const copyLink = Effect.fnUntraced(function*({ entry, folder }: Found) {
-      const path = join(folder.target, entry.name)
+    const copyLink = Effect.fnUntraced(function*({ folder, name }: Found) {
+      const path = join(folder.target, name)
       const there = folder.fresh || settings.overwrite === "always" ? undefined : yield* find(to, path, "lstat")
       if (there !== undefined && settings.overwrite !== "different") return meter.left(0)
-      const text = yield* from.readLink(join(folder.source, entry.name))
+      const text = yield* from.readLink(join(folder.source, name))
       if (there?.type === "SymbolicLink" && (yield* to.readLink(path)) === text) return meter.left(0)
       yield* to.makeLink(path, text)
       meter.links++

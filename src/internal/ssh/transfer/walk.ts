@@ -17,7 +17,7 @@ const isOn = (trail: Trail | undefined, realPath: string): boolean => {
 /** What there is to do with an entry of a folder. */
 export type Step =
   | { readonly _tag: "Skip" }
-  | { readonly _tag: "Link" }
+  | { readonly _tag: "Link"; readonly attributes: Attributes }
   | { readonly _tag: "File"; readonly attributes: Attributes }
   | { readonly _tag: "Directory"; readonly attributes: Attributes; readonly trail: Trail }
 
@@ -49,7 +49,7 @@ export const step = Effect.fnUntraced(function*<E>(
   if (attributes.type === "Other") return skip
   if (wanted.filter !== undefined && !wanted.filter({ ...attributes, path: relative })) return skip
   if (attributes.type === "File") return { _tag: "File", attributes }
-  if (attributes.type === "SymbolicLink") return { _tag: "Link" }
+  if (attributes.type === "SymbolicLink") return { _tag: "Link", attributes }
   const realPath = follows ? yield* files.realPath(path) : join(trail.realPath, entry.name)
   return isOn(trail, realPath) ? skip : { _tag: "Directory", attributes, trail: { realPath, above: trail } }
 })
