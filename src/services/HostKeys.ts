@@ -9,7 +9,8 @@
  *
  * - `known_hosts` files are read as OpenSSH reads them: hashed names, `[host]:port`, several names and keys, patterns with
  *   `*`, `?` and `!`, `@revoked`, comments. They are read anew for each connection. A server on a port other than 22 for which
- *   there is no line is looked up without its port as well, where it may be known but not contradicted.
+ *   there is no line is looked up without its port as well, where it may be known but not contradicted. The address behind
+ *   a name is not looked up (`CheckHostIP` of `ssh` is off).
  * - Of the types of key a server may show, those that the file knows for the host are asked for first, so that a host
  *   known by its RSA key does not show the Ed25519 key that it has as well.
  * - A key is checked again whenever the two sides agree on new session keys; it must stay the same.

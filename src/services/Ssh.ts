@@ -61,9 +61,9 @@ import type { SshSettings } from "./SshSettings.ts"
  * **Details**
  *
  * Besides `DialError` for the way there, `connect` fails with `SshError` for these reasons: `KeyUnreadable`,
- * `AgentUnavailable` and `Unsupported` for the ways to log in, before anything is dialled; `HostKeyRejected`,
- * `AuthenticationFailed`, `HandshakeFailed`, `HandshakeTimeout`; and `Unknown` where a `known_hosts` file cannot be read or
- * written. `execute` adds those of `SshSession.execute`.
+ * `AgentUnavailable` and `Unsupported` for the ways to log in, before anything is dialled; `HostKeyRejected`, and
+ * `Unsupported` for a host that only a certificate authority vouches for; `AuthenticationFailed`, `HandshakeFailed`,
+ * `HandshakeTimeout`; and `Unknown` where a file of host keys cannot be read or written. `execute` adds those of `SshSession.execute`.
  *
  * @category services
  * @since 0.1.0

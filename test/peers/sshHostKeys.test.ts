@@ -25,32 +25,29 @@ const hashed = Effect.fnUntraced(function*(lines: string) {
 
 const peers = Layer.mergeAll(HostKeyServers.layer, Dialer.layer)
 
-for (const [about, rows] of Object.entries(knownHostsTable)) {
-  layer(peers, { excludeTestServices: true, timeout: "60 seconds" })(
-    `Known hosts as ssh knows them: ${about}`,
-    (it) => {
-      for (const row of rows) {
-        it.effect(`${row.title}: ${row.ssh}${row.ours === undefined ? "" : `, here ${row.ours.join(", ")}`}`, () =>
-          Effect.scoped(Effect.gen(function*() {
-            const { keys, portOf } = yield* HostKeyServers
-            // a first pass gathers what is to be hashed
-            const toHash = new Map<string, string>()
-            const collect = (lines: string) => (toHash.set(lines, ""), lines)
-            row.files({ keys, port: portOf(row), hash: collect })
-            for (const lines of toHash.keys()) toHash.set(lines, yield* hashed(lines))
-            const contents = row.files({ keys, port: portOf(row), hash: (lines) => toHash.get(lines)! })
-            const files = yield* fileOf(typeof contents === "string" ? [contents] : contents)
-            assert.strictEqual(yield* decidedBySsh(row, { files }), row.ssh, "ssh")
-            assert.strictEqual(
-              yield* decidedByUs(row, HostKeys.knownHosts({ files })),
-              row.ours?.[0] ?? row.ssh,
-              "ours"
-            )
-          })))
-      }
+layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("Known hosts as ssh knows them", (it) => {
+  for (const [about, rows] of Object.entries(knownHostsTable)) {
+    for (const row of rows) {
+      const ours = row.ours === undefined ? "" : `, here ${row.ours.join(", ")}`
+      it.effect(`${about}: ${row.title}: ${row.ssh}${ours}`, () =>
+        Effect.scoped(Effect.gen(function*() {
+          const { keys, portOf } = yield* HostKeyServers
+          const contentsWith = (hash: (lines: string) => string) => row.files({ keys, port: portOf(row), hash })
+          // a first pass gathers what is to be hashed
+          const hashes = new Map<string, string>()
+          contentsWith((lines) => (hashes.set(lines, lines), lines))
+          for (const lines of hashes.keys()) hashes.set(lines, yield* hashed(lines))
+          const contents = contentsWith((lines) => hashes.get(lines)!)
+          const files = yield* fileOf(typeof contents === "string" ? [contents] : contents)
+          const decided = yield* Effect.all({
+            ssh: decidedBySsh(row, { files }),
+            ours: decidedByUs(row, HostKeys.knownHosts({ files }))
+          }, { concurrency: 2 })
+          assert.deepStrictEqual(decided, { ssh: row.ssh, ours: row.ours?.[0] ?? row.ssh })
+        })))
     }
-  )
-}
+  }
+})
 
 layer(Layer.merge(peers, services), { excludeTestServices: true, timeout: "60 seconds" })(
   "Host keys of OpenSSH",

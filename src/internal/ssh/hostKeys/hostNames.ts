@@ -49,6 +49,7 @@ export const asBytes = (text: string): string => Buffer.from(text, "utf8").toStr
 /** A name that others cannot read, as `HashKnownHosts` and `ssh-keygen -H` make it. */
 export const hashed = (name: string): string => hashOf(asBytes(name), Crypto.randomBytes(20))
 
+// a list with a longer one matches nothing: OpenSSH has no room for it
 const longestPattern = 1022
 
 /** Whether the names at the beginning of a line are about a host; both as bytes. */

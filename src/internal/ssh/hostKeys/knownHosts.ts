@@ -37,6 +37,7 @@ const unmark = (text: string): readonly [marker: Entry["marker"], rest: string] 
   if (!text.startsWith("@")) return [undefined, text]
   // a tab ends a marker only where the line has no space at all: so OpenSSH
   const end = text.indexOf(text.includes(" ") ? " " : "\t")
+  if (end < 0) return undefined
   const marker = markers[text.slice(0, end)]
   const rest = text.slice(end).replace(/^[ \t]+/, "")
   return marker === undefined || rest.startsWith("@") ? undefined : [marker, rest]
@@ -79,8 +80,10 @@ export const isKnown = ({ key, marker }: Entry, shown: PublicKey.HostKey): boole
 export const others = (
   lines: ReadonlyArray<Line>,
   shown: PublicKey.HostKey
-): ReadonlyArray<Entry> =>
-  understood(lines.filter(({ marker }) => marker === undefined)).filter((entry) => isKnown(entry, shown))
+): ReadonlyArray<Entry> => {
+  const base64 = Buffer.from(shown.bytes).toString("base64")
+  return understood(lines.filter(({ key }) => key.includes(base64))).filter((entry) => isKnown(entry, shown))
+}
 
 /** A line for a file. */
 export const format = (name: string, key: PublicKey.HostKey, options: { readonly hash: boolean }): string =>
