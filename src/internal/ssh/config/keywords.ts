@@ -46,7 +46,7 @@ const secondsIn: Readonly<Record<string, number>> = { "": 1, s: 1, m: 60, h: 360
 
 /** `90`, `1h30m`, ... in seconds. */
 const secondsOf = (word: string): number | undefined => {
-  if (!/^(?:\d+[smhdw]?)+$/i.test(word)) return undefined
+  if (word === "" || !/^(?:\d+[smhdw])*\d*$/i.test(word)) return undefined
   let total = 0
   for (const [, amount, unit = ""] of word.matchAll(/(\d+)([smhdw]?)/gi)) {
     total += Number(amount) * secondsIn[unit.toLowerCase()]!
