@@ -30,7 +30,7 @@ export const load = (files: ReadonlyArray<string>): Effect.Effect<KnownHosts> =>
       Effect.match(read(file), {
         onSuccess: (lines) => ({ lines, unreadable: [] }),
         onFailure: ({ code }) => ({ lines: [], unreadable: [`${file} (${code})`] })
-      })),
+      }), { concurrency: "unbounded" }),
     (all) => {
       const unreadable = all.flatMap((one) => one.unreadable)
       const failed = unreadable.length === 0 ? "" : `; cannot read ${unreadable.join(", ")}`
