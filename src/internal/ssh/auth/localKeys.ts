@@ -23,20 +23,20 @@ export interface LocalKey {
 }
 
 /**
- * Keys that were encrypted, by what describes them: that has the passphrase too, so that no secret lives longer by this.
- * A key whose file has changed since is decrypted again.
+ * Keys that cost something to read again, by what describes them: that has the key itself, or the passphrase of its file. A
+ * key whose file has changed since is read again, and one that lies in a file as it is, is not kept.
  */
-const decrypted = new WeakMap<PrivateKeyCredential, { readonly bytes: Buffer; readonly key: Key }>()
+const parsed = new WeakMap<PrivateKeyCredential, { readonly bytes: Buffer; readonly key: Key }>()
 
 const unlockOnce = Effect.fnUntraced(function*(
   credential: PrivateKeyCredential,
   stored: PrivateKey.Stored,
   passphrase: Redacted.Redacted | undefined
 ) {
-  const known = decrypted.get(credential)
+  const known = parsed.get(credential)
   if (known !== undefined && known.bytes.equals(stored.source.bytes)) return known.key
   const key = yield* PrivateKey.unlock(stored, passphrase)
-  if (stored.encrypted) decrypted.set(credential, { bytes: stored.source.bytes, key })
+  if (stored.encrypted || stored.source.path === undefined) parsed.set(credential, { bytes: stored.source.bytes, key })
   return key
 })
 

@@ -59,11 +59,12 @@ const curves: Readonly<Record<string, string>> = {
 }
 
 /** The key with its public part in SSH's own format; `undefined` where SSH has no such keys. */
-const fromKeyObject = (key: Crypto.KeyObject): PrivateKey | undefined => {
+const withPublicPart = (key: Crypto.KeyObject, parsed: ParsedKey | undefined): PrivateKey | undefined => {
   const { asymmetricKeyDetails, asymmetricKeyType } = key
   const curve = curves[asymmetricKeyDetails?.namedCurve ?? ""]
   const isKnown = asymmetricKeyType === "rsa" || asymmetricKeyType === "ed25519" || curve !== undefined
   if (!isKnown) return undefined
+  if (parsed !== undefined) return { type: parsed.type, bytes: parsed.getPublicSSH(), key }
   const { e, n, x, y } = Crypto.createPublicKey(key).export({ format: "jwk" })
   const made = (type: string, ...fields: ReadonlyArray<Buffer>): PrivateKey => ({
     type,
@@ -80,9 +81,9 @@ const fromKeyObject = (key: Crypto.KeyObject): PrivateKey | undefined => {
 
 const damaged = "it is damaged"
 
-const use = (make: () => Crypto.KeyObject): Result.Result<PrivateKey, string> =>
+const use = (make: () => Crypto.KeyObject, parsed?: ParsedKey): Result.Result<PrivateKey, string> =>
   Result.flatMap(Result.try({ try: make, catch: () => damaged }), (key) => {
-    const known = fromKeyObject(key)
+    const known = withPublicPart(key, parsed)
     return known === undefined
       ? Result.fail(`keys of its type are not used with SSH (${key.asymmetricKeyType})`)
       : Result.succeed(known)
@@ -99,7 +100,7 @@ const bySsh2 = (text: string) => (passphrase: Redacted.Redacted | undefined): Re
     const key = Array.isArray(parsed) ? parsed[0] : parsed
     return key === undefined || key instanceof Error
       ? Result.fail(damaged)
-      : use(() => Crypto.createPrivateKey(key.getPrivatePEM()))
+      : use(() => Crypto.createPrivateKey(key.getPrivatePEM()), key)
   })
 }
 
