@@ -86,8 +86,8 @@ describe("localKeys", () => {
       assert.deepInclude(local, { locked: false, name: "the given text" })
       assert.strictEqual(asked, 1)
       assert.strictEqual(
-        yield* problem({ key, passphrase: Effect.fail(new Error("nobody there")) }),
-        "KeyUnreadable: the private key cannot be used: the given text is encrypted: no answer: Error"
+        yield* problem({ key, passphrase: Effect.fail("nobody there") }),
+        "KeyUnreadable: the private key cannot be used: the given text is encrypted: no answer"
       )
     }))
 
