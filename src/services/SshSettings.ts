@@ -67,6 +67,7 @@ import * as Result from "effect/Result"
 import { ConfigInvalid, KeyUnreadable, SshError, type SshErrorReason, Unsupported } from "../errors/SshError.ts"
 import { wanted as wantedAlgorithms } from "../internal/ssh/config/algorithms.ts"
 import type { Endpoint, Forward } from "../internal/ssh/config/forward.ts"
+import type { HostConfig } from "../internal/ssh/config/hostConfig.ts"
 import * as Identities from "../internal/ssh/config/identities.ts"
 import { here } from "../internal/ssh/config/machine.ts"
 import * as Config from "../internal/ssh/config/resolve.ts"
@@ -86,7 +87,7 @@ export type {
    * @since 0.1.0
    */
   HostConfig
-} from "../internal/ssh/config/resolve.ts"
+} from "../internal/ssh/config/hostConfig.ts"
 
 export type {
   /**
@@ -212,7 +213,7 @@ export interface ConfigOptions extends ResolveOptions {
    * server on the way too, so say for which server a secret is. `PreferredAuthentications`, `PasswordAuthentication` and
    * `KbdInteractiveAuthentication` decide when they are tried, and whether.
    */
-  readonly auth?: ((server: Config.HostConfig) => ReadonlyArray<SshAuth.SshAuth>) | undefined
+  readonly auth?: ((server: HostConfig) => ReadonlyArray<SshAuth.SshAuth>) | undefined
   /** Who is asked about new hosts where `StrictHostKeyChecking` is `ask`, which is the default. Default: they are refused. */
   readonly ask?: ((question: HostKeys.Question) => Effect.Effect<HostKeys.Answer, SshErrorReason>) | undefined
 }
@@ -227,7 +228,7 @@ export interface ConfiguredSettings extends SshSettings {
   /** What to forward; `session.forward` starts it. */
   readonly forwards: ReadonlyArray<SshForward.ForwardSettings>
   /** All that the files say. */
-  readonly config: Config.HostConfig
+  readonly config: HostConfig
 }
 
 const failed = (host: string) =>
@@ -246,21 +247,21 @@ const resolveWith = (host: string, options: ResolveOptions, proxyJump?: Config.R
 export const resolve: (
   host: string,
   options?: ResolveOptions
-) => Effect.Effect<Config.HostConfig, SshError> = Effect.fn("SshSettings.resolve")(
+) => Effect.Effect<HostConfig, SshError> = Effect.fn("SshSettings.resolve")(
   (host: string, options: ResolveOptions = {}) => failed(host)(resolveWith(host, options))
 )
 
-const first = ({ values }: Config.HostConfig, keyword: string) => values[keyword]?.[0]
+const first = ({ values }: HostConfig, keyword: string) => values[keyword]?.[0]
 
 /** A value that is written somewhere, and not a default. */
-const written = (config: Config.HostConfig, keyword: string) =>
+const written = (config: HostConfig, keyword: string) =>
   config.placeOf(keyword) === undefined ? undefined : first(config, keyword)
 
 const seconds = (text: string | undefined): Duration.Input | undefined =>
   text === undefined || text === "0" ? undefined : `${Number(text)} seconds`
 
 /** Keys that this process can sign with, and those that its agent can. */
-const keysOf = Effect.fnUntraced(function*(config: Config.HostConfig, { passphrase }: ConfigOptions) {
+const keysOf = Effect.fnUntraced(function*(config: HostConfig, { passphrase }: ConfigOptions) {
   const { certificateFiles, identityAgent, identityFiles } = config
   const identities = yield* Identities.find(identityFiles, certificateFiles)
   const ways: Array<SshAuth.SshAuth> = []
@@ -298,7 +299,7 @@ const flagOf: Readonly<Record<string, string>> = {
 }
 
 /** The ways to log in, in the order of ssh. */
-const authOf = Effect.fnUntraced(function*(config: Config.HostConfig, options: ConfigOptions) {
+const authOf = Effect.fnUntraced(function*(config: HostConfig, options: ConfigOptions) {
   const preferred = first(config, "preferredauthentications") ?? "publickey,keyboard-interactive,password"
   const allowed = ["none", ...preferred.split(",")].filter((name) => first(config, flagOf[name] ?? "") !== "no")
   const { unusable, ways } = allowed.includes("publickey")
@@ -311,7 +312,7 @@ const authOf = Effect.fnUntraced(function*(config: Config.HostConfig, options: C
   return unusable[0] === undefined ? [SshAuth.none] : yield* unusable[0]
 })
 
-const hostKeysOf = (config: Config.HostConfig, { ask }: ConfigOptions): HostKeys.HostKeys => {
+const hostKeysOf = (config: HostConfig, { ask }: ConfigOptions): HostKeys.HostKeys => {
   const { globalKnownHostsFiles, revokedHostKeys, userKnownHostsFiles } = config
   const [users, ...others] = userKnownHostsFiles.filter((file) => file !== "/dev/null")
   const hash = first(config, "hashknownhosts") === "yes"
@@ -341,7 +342,7 @@ const bindOf = (endpoint: Endpoint, anywhere: boolean) => {
 const targetOf = (endpoint: Endpoint) =>
   "path" in endpoint ? endpoint : { host: endpoint.host ?? "localhost", port: endpoint.port }
 
-const forwardsOf = (config: Config.HostConfig): ReadonlyArray<SshForward.ForwardSettings> => {
+const forwardsOf = (config: HostConfig): ReadonlyArray<SshForward.ForwardSettings> => {
   const anywhere = first(config, "gatewayports") === "yes"
   const here = ({ listen, target }: Forward) =>
     target === undefined
@@ -357,7 +358,7 @@ const forwardsOf = (config: Config.HostConfig): ReadonlyArray<SshForward.Forward
 const unsupported = (detail: string) => new Unsupported({ feature: "other", detail })
 
 /** What ssh does and this library does not, where going on without it would do something else. */
-const refuseUnsupported = (config: Config.HostConfig): Unsupported | undefined => {
+const refuseUnsupported = (config: HostConfig): Unsupported | undefined => {
   const canonicalize = first(config, "canonicalizehostname")
   if (canonicalize !== "no") return unsupported(`CanonicalizeHostname ${canonicalize}`)
   if (config.proxyCommand === "-") return unsupported("ProxyCommand -, which is the terminal of this process")
@@ -366,7 +367,7 @@ const refuseUnsupported = (config: Config.HostConfig): Unsupported | undefined =
     : undefined
 }
 
-const addressOf = ({ hostname, port, username }: Config.HostConfig) => `${username}@${hostname}:${port}`
+const addressOf = ({ hostname, port, username }: HostConfig) => `${username}@${hostname}:${port}`
 
 /** A host and, before it, the last server on the way, which has the others before it. */
 const settingsOf: (

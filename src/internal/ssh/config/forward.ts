@@ -73,7 +73,7 @@ const shape = (
   return [at(a.text, b), at(c.text, d)]
 }
 
-const directions = ["localforward", "remoteforward", "dynamicforward"] as const
+export const directions = ["localforward", "remoteforward", "dynamicforward"] as const
 
 /** The keywords that forward. */
 export type Direction = typeof directions[number]

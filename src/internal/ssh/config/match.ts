@@ -53,7 +53,7 @@ const onText = (textOf: (subject: Subject) => string): Criterion => (argument, s
 const onHost = (hostOf: (subject: Subject) => string): Criterion => (argument, subject) =>
   Effect.succeed(matchesList(hostOf(subject).toLowerCase(), argument.toLowerCase()))
 
-const neither = Effect.succeed(undefined)
+const neither: Effect.Effect<undefined> = Effect.undefined
 
 const criteria: ReadonlyMap<string, Criterion> = new Map<string, Criterion>([
   ["host", onHost(({ host }) => host)],

@@ -1,51 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
-import * as Crypto from "node:crypto"
 import { ConfigInvalid } from "../../../errors/SshError.ts"
+import { currentTokens } from "./currentTokens.ts"
 import { succeeds } from "./exec.ts"
+import { Expansion, given, isVariable } from "./expansion.ts"
 import * as Forward from "./forward.ts"
+import { defaults, type HostConfig } from "./hostConfig.ts"
 import * as Jump from "./jump.ts"
 import type { Machine } from "./machine.ts"
 import { matches } from "./patterns.ts"
 import * as Reading from "./reading.ts"
 import * as Tokens from "./tokens.ts"
-
-/** What the configuration files say about a host. */
-export interface HostConfig {
-  /** The host as it was asked for. */
-  readonly host: string
-  /** What is dialled (`HostName`). */
-  readonly hostname: string
-  readonly port: number
-  readonly username: string
-  /** The servers to go through, the first one first; none where `ProxyJump` is `none` or not there. */
-  readonly proxyJump: ReadonlyArray<Jump.Jump>
-  /** The command whose input and output are the connection, with its tokens replaced. */
-  readonly proxyCommand: string | undefined
-  /** Paths of private keys, those that ssh looks for where none are given among them. */
-  readonly identityFiles: ReadonlyArray<string>
-  readonly certificateFiles: ReadonlyArray<string>
-  /** The path of the agent's socket; none where `IdentityAgent` is `none`, or there is no agent. */
-  readonly identityAgent: string | undefined
-  /** The path of the socket of the agent that the server may use (`ForwardAgent`). */
-  readonly forwardedAgent: string | undefined
-  readonly userKnownHostsFiles: ReadonlyArray<string>
-  readonly globalKnownHostsFiles: ReadonlyArray<string>
-  readonly revokedHostKeys: ReadonlyArray<string>
-  /** The variables that `SendEnv` and `SetEnv` have the server set. */
-  readonly env: Readonly<Record<string, string>>
-  readonly localForwards: ReadonlyArray<Forward.Forward>
-  readonly remoteForwards: ReadonlyArray<Forward.Forward>
-  readonly dynamicForwards: ReadonlyArray<Forward.Forward>
-  /**
-   * All keywords, in lower case, with their values, as `ssh -G` prints them; a flag is `yes` or `no`, and a list of algorithms
-   * is as it is written.
-   */
-  readonly values: Readonly<Record<string, ReadonlyArray<string>>>
-  /** Where a keyword is written; none where its value is a default. */
-  readonly placeOf: (keyword: string) => Reading.Place | undefined
-}
 
 export interface ResolveOptions {
   readonly machine: Machine
@@ -57,39 +23,6 @@ export interface ResolveOptions {
   readonly matchExec?: boolean | undefined
 }
 
-const defaultIdentities = ["rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa"]
-
-/** The values of what is not written, for what means something here. */
-const defaults: Readonly<Record<string, ReadonlyArray<string>>> = {
-  batchmode: ["no"],
-  canonicalizehostname: ["no"],
-  clearallforwardings: ["no"],
-  compression: ["no"],
-  connectionattempts: ["1"],
-  connecttimeout: ["none"],
-  exitonforwardfailure: ["no"],
-  forwardagent: ["no"],
-  globalknownhostsfile: ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
-  hashknownhosts: ["no"],
-  identitiesonly: ["no"],
-  identityfile: defaultIdentities.map((type) => `~/.ssh/id_${type}`),
-  kbdinteractiveauthentication: ["yes"],
-  numberofpasswordprompts: ["3"],
-  passwordauthentication: ["yes"],
-  port: ["22"],
-  proxyusefdpass: ["no"],
-  pubkeyauthentication: ["yes"],
-  rekeylimit: ["0", "0"],
-  requesttty: ["auto"],
-  serveralivecountmax: ["3"],
-  serveraliveinterval: ["0"],
-  sessiontype: ["default"],
-  stricthostkeychecking: ["ask"],
-  userknownhostsfile: ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-}
-
-const given: Reading.Place = { file: "the options", line: 0 }
-
 /** A name in lower case, an address as it is written best. */
 const normalized = (host: string): string =>
   Result.match(NetAddress.ipFromString(host), {
@@ -97,41 +30,13 @@ const normalized = (host: string): string =>
     onFailure: () => host.toLowerCase()
   })
 
-const digestOf = (parts: ReadonlyArray<string>) => Crypto.createHash("sha1").update(parts.join("")).digest("hex")
-
-/** What the tokens stand for, at any time: what is not known yet has its default. */
-const tokensFor = (values: Reading.Values, host: string, machine: Machine): Result.Result<Tokens.Tokens, string> => {
-  const now = (name: string) => values.get(name)?.values[0]
-  return Result.map(Tokens.expandTokens(now("hostname") ?? host, { h: host }), (hostname) => {
-    const port = now("port") ?? "22"
-    const username = now("user") ?? machine.username
-    const jump = Result.getOrElse(Jump.parse(now("proxyjump") ?? "none"), () => []).at(-1)?.host ?? ""
-    return {
-      C: digestOf([machine.hostname, hostname, port, username, jump]),
-      L: machine.hostname.split(".")[0]!,
-      d: machine.home,
-      h: hostname,
-      i: `${machine.uid}`,
-      j: jump,
-      k: now("hostkeyalias") ?? host,
-      l: machine.hostname,
-      n: host,
-      p: port,
-      r: username,
-      u: machine.username
-    }
-  })
-}
-
 // names and users end up in commands: ssh refuses these letters too
 // eslint-disable-next-line no-control-regex
 const isSafeHost = (text: string) => text !== "" && !/^-|['`"$\\;&<>|(){},\s\u0000-\u001f\u007f]/.test(text)
 // eslint-disable-next-line no-control-regex
 const isSafeUser = (text: string) => text !== "" && !/^-|[\u0000-\u001f\u007f'`";&<>|(){}]|\s-|\\$/.test(text)
 
-/** `$NAME`, an older way to write `${NAME}`. */
-const isVariable = (text: string) => /^\$(?!\{)/.test(text)
-
+/** Reads the files, and decides on the host's name. */
 const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) {
   const { machine } = options
   const values: Reading.Values = new Map()
@@ -144,7 +49,7 @@ const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) 
     host,
     values,
     forwards: [],
-    tokens: () => tokensFor(values, host, machine),
+    tokens: () => currentTokens(values, host, machine),
     exec: options.matchExec === true ? (command) => succeeds(command, machine.environment) : undefined
   }
   const { wantsFinal } = yield* Reading.readAll(question, options.configFile, false)
@@ -159,117 +64,34 @@ const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) 
   return question
 })
 
-/** Finds out what the configuration files say about a host. */
-export const resolve = Effect.fnUntraced(function*(host: string, options: ResolveOptions) {
-  const { machine } = options
-  const { forwards, tokens: nowTokens, values } = yield* read(host, options)
-  const placeOf = (keyword: string) => {
-    const place = values.get(keyword)?.place
-    return place === given ? undefined : place
-  }
-  const at = <A>(keyword: string, result: Result.Result<A, string>) =>
-    Effect.mapError(
-      Effect.fromResult(result),
-      (detail) => new ConfigInvalid({ ...(values.get(keyword)?.place ?? given), detail: `${keyword}: ${detail}` })
-    )
-  const written = (keyword: string) => values.get(keyword)?.values ?? defaults[keyword] ?? []
-  const first = (keyword: string) => written(keyword)[0]
-  const unlessNone = (keyword: string) => {
-    const value = first(keyword)
-    return value?.toLowerCase() === "none" ? undefined : value
-  }
+/** Whom to log in as. What the options say, or what tokens have come to, has to be a name; what is written plainly is one. */
+const usernameOf = Effect.fnUntraced(function*(written: Expansion, tokens: Tokens.Tokens, options: ResolveOptions) {
+  const user = written.first("user")
+  if (user === undefined) return options.machine.username
+  // its tokens cannot be about itself
+  const { C: _hash, r: _user, ...others } = tokens
+  const username = options.username ?? (yield* written.text("user", user, others))
+  return (options.username === undefined && username === user) || isSafeUser(username)
+    ? username
+    : yield* written.understood("user", Result.fail(`"${username}" is no name of a user`))
+})
 
-  const user = first("user")
-  const { C: _hash, r: _user, ...beforeUser } = yield* at("hostname", nowTokens())
-  const username = user === undefined || options.username !== undefined
-    ? user ?? machine.username
-    : yield* at("user", Tokens.expand(user, beforeUser, machine.environment))
-  if (user !== undefined && (username !== user || options.username !== undefined) && !isSafeUser(username)) {
-    return yield* at("user", Result.fail(`"${username}" is no name of a user`))
-  }
-  values.set("user", { values: [username], place: values.get("user")?.place ?? given })
-  const tokens = yield* at("hostname", nowTokens())
-
-  const withTokens = (text: string) => Tokens.expandTokens(text, tokens)
-  const path = (text: string) =>
-    Result.flatMap(Tokens.expandHome(text, machine), (path) => Tokens.expand(path, tokens, machine.environment))
-  const paths = (keyword: string) =>
-    Effect.forEach(written(keyword).filter((one) => one.toLowerCase() !== "none"), (one) => at(keyword, path(one)))
-
-  const cleared = first("clearallforwardings") === "yes"
-  const expanded = yield* Effect.forEach(
-    cleared ? [] : forwards,
+const forwardsOf = Effect.fnUntraced(function*(forwards: ReadonlyArray<Reading.PlacedForward>, tokens: Tokens.Tokens) {
+  const all = yield* Effect.forEach(
+    forwards,
     ({ direction, forward, place }) =>
-      Effect.mapBoth(Effect.fromResult(Forward.mapPaths(forward, withTokens)), {
+      Effect.mapBoth(Effect.fromResult(Forward.mapPaths(forward, (path) => Tokens.expandTokens(path, tokens))), {
         onSuccess: (forward) => ({ direction, forward }),
         onFailure: (detail) => new ConfigInvalid({ ...place, detail: `${direction}: ${detail}` })
       })
   )
   const directed = (wanted: Forward.Direction) =>
-    expanded.filter(({ direction }) => direction === wanted).map(({ forward }) => forward)
-
-  const command = (keyword: string, allowed: ReadonlyArray<string>) => {
-    const text = unlessNone(keyword)
-    if (text === undefined) return Effect.succeed(undefined)
-    return at(keyword, Tokens.expandTokens(text, Object.fromEntries(allowed.map((key) => [key, tokens[key]!]))))
+    all.filter(({ direction }) => direction === wanted).map(({ forward }) => forward)
+  return {
+    localforward: directed("localforward"),
+    remoteforward: directed("remoteforward"),
+    dynamicforward: directed("dynamicforward")
   }
-  const proxyJump = yield* at("proxyjump", Jump.parse(first("proxyjump") ?? "none"))
-  const userKnownHostsFiles = yield* paths("userknownhostsfile")
-  const remoteCommand = yield* command("remotecommand", Object.keys(tokens))
-  const socket = (keyword: string, named: string | undefined) => {
-    if (named === undefined || named === "SSH_AUTH_SOCK" || named === "yes") {
-      return Effect.succeed(machine.environment["SSH_AUTH_SOCK"])
-    }
-    if (named.toLowerCase() === "none" || named === "no") return Effect.succeed(undefined)
-    return isVariable(named) ? Effect.succeed(machine.environment[named.slice(1)]) : at(keyword, path(named))
-  }
-  const identityAgent = yield* socket("identityagent", first("identityagent"))
-  const forwardAgent = first("forwardagent")
-  const forwardedAgent = forwardAgent === "yes" ? identityAgent : yield* socket("forwardagent", forwardAgent)
-
-  const all: Record<string, ReadonlyArray<string>> = { ...defaults }
-  for (const [keyword, known] of values) all[keyword] = known.values
-  for (const direction of ["localforward", "remoteforward", "dynamicforward"] as const) {
-    const some = directed(direction)
-    if (some.length > 0) all[direction] = some.map((forward) => Forward.format(direction, forward))
-  }
-  const replace = (keyword: string, value: ReadonlyArray<string> | undefined) => {
-    if (value === undefined) delete all[keyword]
-    else all[keyword] = value
-  }
-  all["host"] = [host]
-  all["hostname"] = [tokens["h"]!]
-  for (const keyword of ["identityagent", "forwardagent"]) {
-    const named = first(keyword)
-    if (named !== undefined && !isVariable(named)) all[keyword] = [yield* at(keyword, path(named))]
-  }
-  replace("remotecommand", remoteCommand === undefined ? undefined : [remoteCommand])
-  replace("proxycommand", unlessNone("proxycommand") === undefined ? undefined : [unlessNone("proxycommand")!])
-  replace("proxyjump", proxyJump.length === 0 ? undefined : [Jump.format(proxyJump)])
-  replace("userknownhostsfile", userKnownHostsFiles.length === 0 ? ["none"] : userKnownHostsFiles)
-
-  const config: HostConfig = {
-    host,
-    hostname: tokens["h"]!,
-    port: Number(tokens["p"]!),
-    username,
-    proxyJump,
-    proxyCommand: yield* command("proxycommand", ["h", "k", "n", "p", "r"]),
-    identityFiles: yield* paths("identityfile"),
-    certificateFiles: yield* paths("certificatefile"),
-    identityAgent,
-    forwardedAgent,
-    userKnownHostsFiles,
-    globalKnownHostsFiles: yield* paths("globalknownhostsfile"),
-    revokedHostKeys: yield* paths("revokedhostkeys"),
-    env: environmentToSend(written("sendenv"), written("setenv"), machine.environment),
-    localForwards: directed("localforward"),
-    remoteForwards: directed("remoteforward"),
-    dynamicForwards: directed("dynamicforward"),
-    values: all,
-    placeOf
-  }
-  return config
 })
 
 /** What `SendEnv` takes from the environment, and `SetEnv` puts before it. */
@@ -287,3 +109,71 @@ const environmentToSend = (
   })
   return Object.fromEntries([...sent, ...own])
 }
+
+/** Finds out what the configuration files say about a host. */
+export const resolve = Effect.fnUntraced(function*(host: string, options: ResolveOptions) {
+  const { machine } = options
+  const { forwards, tokens: tokensNow, values } = yield* read(host, options)
+  const early = yield* Effect.orDie(Effect.fromResult(tokensNow()))
+  const username = yield* usernameOf(new Expansion(machine, values, early), early, options)
+  values.set("user", { values: [username], place: values.get("user")?.place ?? given })
+
+  const tokens = yield* Effect.orDie(Effect.fromResult(tokensNow()))
+  const written = new Expansion(machine, values, tokens)
+  const proxyJump = yield* written.understood("proxyjump", Jump.parse(written.first("proxyjump") ?? "none"))
+  const proxyCommand = yield* written.command("proxycommand", ["h", "k", "n", "p", "r"])
+  const remoteCommand = yield* written.command("remotecommand")
+  const userKnownHostsFiles = yield* written.paths("userknownhostsfile")
+  const identityAgent = yield* written.socket("identityagent")
+  const forwardAgent = written.first("forwardagent")
+  const isPlain = forwardAgent === "yes" || forwardAgent === "no"
+  const forwardedAgent = isPlain ? undefined : yield* written.socket("forwardagent")
+  const directed = yield* forwardsOf(written.first("clearallforwardings") === "yes" ? [] : forwards, tokens)
+
+  const printed = new Map(Object.entries(defaults))
+  for (const [keyword, known] of values) printed.set(keyword, known.values)
+  const print = (keyword: string, value: ReadonlyArray<string | undefined>) => {
+    const values = value.filter((value) => value !== undefined)
+    if (values.length === 0) printed.delete(keyword)
+    else printed.set(keyword, values)
+  }
+  print("host", [host])
+  print("hostname", [tokens["h"]])
+  print("proxycommand", [written.unlessNone("proxycommand")])
+  print("proxyjump", proxyJump.length === 0 ? [] : [Jump.format(proxyJump)])
+  print("remotecommand", [remoteCommand])
+  print("userknownhostsfile", userKnownHostsFiles.length === 0 ? ["none"] : userKnownHostsFiles)
+  for (const keyword of ["identityagent", "forwardagent"]) {
+    const named = written.first(keyword)
+    if (named !== undefined && !isVariable(named)) print(keyword, [yield* written.path(keyword, named)])
+  }
+  for (const direction of Forward.directions) {
+    print(direction, directed[direction].map((forward) => Forward.format(direction, forward)))
+  }
+
+  const config: HostConfig = {
+    host,
+    hostname: tokens["h"]!,
+    port: Number(tokens["p"]),
+    username,
+    proxyJump,
+    proxyCommand,
+    identityFiles: yield* written.paths("identityfile"),
+    certificateFiles: yield* written.paths("certificatefile"),
+    identityAgent,
+    forwardedAgent: forwardAgent === "yes" ? identityAgent : forwardedAgent,
+    userKnownHostsFiles,
+    globalKnownHostsFiles: yield* written.paths("globalknownhostsfile"),
+    revokedHostKeys: yield* written.paths("revokedhostkeys"),
+    env: environmentToSend(written.all("sendenv"), written.all("setenv"), machine.environment),
+    localForwards: directed.localforward,
+    remoteForwards: directed.remoteforward,
+    dynamicForwards: directed.dynamicforward,
+    values: Object.fromEntries(printed),
+    placeOf: (keyword) => {
+      const place = values.get(keyword)?.place
+      return place === given ? undefined : place
+    }
+  }
+  return config
+})
