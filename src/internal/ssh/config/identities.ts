@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -40,26 +41,30 @@ const load = Effect.fnUntraced(function*(
   }
 })
 
-/** The certificates that are there, with the keys that they are for. */
+/** The certificates that are there. */
 const loadCertificate = (path: string) =>
   Effect.map(Effect.option(UserFiles.read(path)), (bytes) => {
     const certificate = Option.isNone(bytes) ? undefined : Certificate.parse(bytes.value.toString())
-    return certificate === undefined ? [] : [{ path, key: certificate.key }]
+    return certificate === undefined ? [] : [{ path, certificate }]
   })
 
-/** The keys among some files, each with its certificate, if it is among others; files that are not there are passed over. */
+/**
+ * The keys among some files, each with its certificate, if it is among others. Files that are not there are passed over, and
+ * so are certificates that are of no use now.
+ */
 export const find = Effect.fnUntraced(function*(
   paths: ReadonlyArray<string>,
   certificatePaths: ReadonlyArray<string>
 ) {
   const certificates = (yield* Effect.forEach(certificatePaths, loadCertificate)).flat()
   const keys = yield* Effect.forEach(paths, load)
+  const now = yield* Clock.currentTimeMillis
   return keys.flatMap((key): ReadonlyArray<Identity> => {
     if (key === undefined) return []
     const { publicKey } = key
     const certificate = publicKey === undefined
       ? undefined
-      : certificates.find((certificate) => certificate.key.equals(publicKey))?.path
+      : certificates.find(({ certificate }) => Certificate.problemOf(certificate, publicKey, now) === undefined)?.path
     return [{ ...key, certificate }]
   })
 })
