@@ -230,12 +230,10 @@ export const make = <Extra>({ carrier, server, service }: Means<Extra>): SshTran
     return yield* new SshError({ server, reason })
   })
 
-  const uploading = (
-    source: string | Uint8Array | Stream.Stream<Uint8Array, unknown, unknown>,
-    remote: string,
-    options: (TransferOptions & DataOptions & Extra) | undefined
-  ) =>
-  (meter: Meter) =>
+  type Uploaded = string | Uint8Array | Stream.Stream<Uint8Array, unknown, unknown>
+  type UploadOptions = TransferOptions & Pick<DataOptions, "mode" | "size"> & Extra
+
+  const uploading = (source: Uploaded, remote: string, options?: UploadOptions) => (meter: Meter) =>
     Effect.scoped(
       Effect.gen(function*() {
         const carries = yield* able(options, "upload")
@@ -257,14 +255,50 @@ export const make = <Extra>({ carrier, server, service }: Means<Extra>): SshTran
         }).pipe(Effect.withSpan(`${service}.download`, { attributes: { server, remote } }))
       )
 
-  const transfers = {
-    upload: (...args: Parameters<typeof uploading>) => Effect.suspend(() => uploading(...args)(new Meter())),
-    uploadProgress: (...args: Parameters<typeof uploading>) => watched(uploading(...args)),
-    download: (...args: Parameters<typeof downloading>) => Effect.suspend(() => downloading(...args)(new Meter())),
-    downloadProgress: (...args: Parameters<typeof downloading>) => watched(downloading(...args))
-  }
   // what is needed and what can go wrong depends on what is uploaded
-  return transfers as unknown as SshTransfers<Extra>
+
+  function upload(
+    local: string,
+    remote: string,
+    options?: TransferOptions & Extra
+  ): Effect.Effect<TransferSummary, TransferError, FileSystem.FileSystem>
+  function upload<E = never, R = never>(
+    data: Uint8Array | Stream.Stream<Uint8Array, E, R>,
+    remote: string,
+    options?: DataOptions & Extra
+  ): Effect.Effect<TransferSummary, SshError | E, R>
+  function upload(
+    source: Uploaded,
+    remote: string,
+    options?: UploadOptions
+  ): Effect.Effect<TransferSummary, unknown, unknown> {
+    return Effect.suspend(() => uploading(source, remote, options)(new Meter()))
+  }
+
+  function uploadProgress(
+    local: string,
+    remote: string,
+    options?: TransferOptions & Extra
+  ): Stream.Stream<TransferProgress, TransferError, FileSystem.FileSystem>
+  function uploadProgress<E = never, R = never>(
+    data: Uint8Array | Stream.Stream<Uint8Array, E, R>,
+    remote: string,
+    options?: DataOptions & Extra
+  ): Stream.Stream<TransferProgress, SshError | E, R>
+  function uploadProgress(
+    source: Uploaded,
+    remote: string,
+    options?: UploadOptions
+  ): Stream.Stream<TransferProgress, unknown, unknown> {
+    return watched(uploading(source, remote, options))
+  }
+
+  return {
+    upload,
+    uploadProgress,
+    download: (...args) => Effect.suspend(() => downloading(...args)(new Meter())),
+    downloadProgress: (...args) => watched(downloading(...args))
+  }
 }
 
 /** How commands run on the server: for `scp`, and for checksums. */

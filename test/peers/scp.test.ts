@@ -2,6 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import type * as PlatformError from "effect/PlatformError"
 import * as Stream from "effect/Stream"
 import type { SshError } from "../../src/errors/SshError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
@@ -14,8 +15,8 @@ import { onlyNames, places, randomFile, servedBy, sha256 } from "./support/trans
 
 const peers = Layer.mergeAll(OpenSsh.layer, Ssh.layer.pipe(Layer.provide(Dialer.layer)), services)
 
-const reasonOf = <A, R>(effect: Effect.Effect<A, { readonly reason: object }, R>) =>
-  Effect.map(Effect.flip(effect), ({ reason }) => reason as SshError["reason"])
+const reasonOf = <A, R>(effect: Effect.Effect<A, SshError | PlatformError.PlatformError, R>) =>
+  Effect.map(Effect.flip(effect), ({ reason }) => reason)
 
 const hostileName = "a b'c\"d$(touch pwned)`touch pwned`;touch pwned\\ü*"
 

@@ -103,17 +103,13 @@ export const receiver = (wire: Wire, job: Job) => {
         })
       }
 
-      for (;;) {
-        const kind = yield* wire.byte
-        if (kind === undefined) {
-          if (!begun || folders.length > 0) yield* wire.answer
-          return
-        }
+      let kind = yield* wire.byte
+      for (; kind !== undefined; kind = yield* wire.byte) {
         const line = yield* wire.line
         const letter = String.fromCharCode(kind)
         if (letter === "T") {
           const [, mtime, atime] = timesRecord.exec(line) ?? []
-          if (mtime === undefined) yield* violated(`the server sent the times ${JSON.stringify(line)}`)
+          if (mtime === undefined) return yield* violated(`the server sent the times ${JSON.stringify(line)}`)
           times = { mtime: Number(mtime), atime: Number(atime) }
           yield* wire.send(ok)
         } else if (letter === "C" || letter === "D") {
@@ -140,7 +136,7 @@ export const receiver = (wire: Wire, job: Job) => {
         } else if (kind === 1) {
           // it goes on without something; without what was asked for there is nothing to go on with
           const error = wire.failure(line)
-          if (folders.length === 0) return yield* Effect.fail(error)
+          if (folders.length === 0) return yield* error
           yield* missed(folders[folders.length - 1]![0].relative, error)
         } else if (kind === 2) {
           return yield* violated(line)
@@ -148,6 +144,7 @@ export const receiver = (wire: Wire, job: Job) => {
           return yield* violated(`the server does not speak SCP but sent ${JSON.stringify(`${letter}${line}`)}`)
         }
       }
+      return begun && folders.length === 0 ? undefined : yield* wire.answer
     })
 
   const dropFile = ({ size }: Attributes) =>
@@ -192,7 +189,7 @@ export const receiver = (wire: Wire, job: Job) => {
           }))
         )
         meter.copied()
-        yield* wire.send(ok)
+        return yield* wire.send(ok)
       }),
       enter: Effect.fnUntraced(function*({ path, relative }, { mode }, isRoot) {
         const made = yield* Effect.result(files.makeDirectory(path!, (mode & 0o777) | 0o700))
@@ -218,11 +215,11 @@ export const receiver = (wire: Wire, job: Job) => {
         all<never>({
           root: "",
           file: Effect.fnUntraced(function*(_place, { size }) {
-            if (size > maxSize) return yield* Effect.fail(tooLarge)
+            if (size > maxSize) return yield* tooLarge
             yield* wire.send(ok)
             yield* content(size, (bytes) => Effect.sync(() => void pieces.push(bytes)))
             yield* confirmed
-            yield* wire.send(ok)
+            return yield* wire.send(ok)
           }),
           enter: () => violated("it is a folder"),
           leave: () => Effect.void

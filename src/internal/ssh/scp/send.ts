@@ -64,12 +64,12 @@ export const sender = (wire: Wire, job: Job) => {
     }))
     // the size was said before, and there is no way to take it back
     if (left > 0) {
-      return yield* Effect.fail(wire.failure(`${JSON.stringify(sent.name)} became shorter while it was copied`))
+      return yield* wire.failure(`${JSON.stringify(sent.name)} became shorter while it was copied`)
     }
     yield* wire.send(new Uint8Array(1))
     const late = yield* wire.answer
     if (late !== undefined) return yield* refused(sent, late)
-    meter.copied()
+    return meter.copied()
   })
 
   const sendContent = <E extends TransferFailure["error"]>(
@@ -108,7 +108,7 @@ export const sender = (wire: Wire, job: Job) => {
       meter.directories++
       yield* sendContent(files, path, sent.relative, trail)
       const late = yield* say("E")
-      if (late !== undefined) yield* refused(sent, late)
+      return yield* late === undefined ? Effect.void : refused(sent, late)
     })
 
   return {
@@ -120,12 +120,12 @@ export const sender = (wire: Wire, job: Job) => {
       attributes: Attributes
     ) {
       const trail = yield* trailhead(files, path)
-      // a name such as `..` stands for a folder that is there, and only its content can be sent
-      if (name === "." || name === ".." || name === "") {
-        meter.directories++
-        return yield* sendContent(files, path, "", trail)
+      if (name !== "." && name !== ".." && name !== "") {
+        return yield* sendFolder(files, path, { name, relative: "" }, attributes, trail)
       }
-      yield* sendFolder(files, path, { name, relative: "" }, attributes, trail)
+      // such a name stands for a folder that is there, and only its content can be sent
+      meter.directories++
+      return yield* sendContent(files, path, "", trail)
     })
   }
 }

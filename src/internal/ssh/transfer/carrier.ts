@@ -55,7 +55,7 @@ export const overSftp = (server: string, client: Client, execute: Execute): Carr
     bytes: Effect.fnUntraced(function*(_job, path, maxSize) {
       // one byte more than is allowed is enough to know
       const bytes = yield* Effect.mapError(Content.readFile(client, path, { length: maxSize + 1 }, undefined), failed)
-      return bytes.length <= maxSize ? bytes : yield* Effect.fail(failed(new OutputTooLarge({ maxSize })))
+      return bytes.length <= maxSize ? bytes : yield* failed(new OutputTooLarge({ maxSize }))
     })
   }
 }

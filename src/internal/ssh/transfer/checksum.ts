@@ -25,9 +25,9 @@ const byCommand = Effect.fnUntraced(function*(server: string, execute: Execute, 
   const command = yield* Effect.mapError(commandLine("sh", "-c", script, "sh", path), failed)
   const { errorText, text } = yield* execute(command)
   const [digits] = /\b[0-9a-f]{64}\b/.exec(text) ?? []
-  return digits ?? (yield* Effect.fail(failed(
+  return digits ?? (yield* failed(
     new Unsupported({ feature: "other", detail: `the server computed no SHA-256 of ${path}: ${errorText.trim()}` })
-  )))
+  ))
 })
 
 const digestSize = 32

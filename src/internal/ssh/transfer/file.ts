@@ -116,15 +116,14 @@ export const copyFile = Effect.fnUntraced(function*<E1, E2, R>(
       yield* isSmall ? writeSmall : writeFrom(offset)
       if (!(yield* isSame(place.path))) {
         const different = failure(`the copy ${JSON.stringify(path)} has another SHA-256 than what it was made of`)
-        if (offset === 0) return yield* Effect.fail(different)
+        if (offset === 0) return yield* different
         meter.resumed(-attributes.size)
         yield* writeFrom(0)
-        if (!(yield* isSame(place.path))) return yield* Effect.fail(different)
+        if (!(yield* isSame(place.path))) return yield* different
       }
-      if (exactMode !== undefined) {
-        yield* to.change(place.path, { mode: exactMode, times: preserve ? attributes : undefined })
-      }
+      const exact = { mode: exactMode, times: preserve ? attributes : undefined }
+      return yield* exactMode === undefined ? Effect.void : to.change(place.path, exact)
     })
   )
-  meter.copied()
+  return meter.copied()
 })

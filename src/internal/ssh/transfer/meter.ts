@@ -49,6 +49,12 @@ export class Meter {
     this.changed()
   }
 
+  /** A link was made. */
+  linked(): void {
+    this.links++
+    this.changed()
+  }
+
   /** A file is left as it is. */
   left(size: number): void {
     this.skipped++

@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
 import { SftpStatus, type SshError, type SshErrorReason } from "../../../errors/SshError.ts"
 import type * as Sftp from "../sftp/attributes.ts"
 import type { Client } from "../sftp/client.ts"
@@ -8,7 +9,7 @@ import * as Operations from "../sftp/operations.ts"
 import * as Content from "../sftp/transfer.ts"
 import * as Tree from "../sftp/tree.ts"
 import { Writer } from "../sftp/writer.ts"
-import type { Entry, Files } from "./files.ts"
+import type { Chunks, Entry, Files } from "./files.ts"
 import { join, temporaryBeside } from "./names.ts"
 import type { Attributes } from "./options.ts"
 
@@ -97,8 +98,12 @@ export const remote = (
       labelled(Content.writeFile(client, path, content, { flag: exclusive ? "wx" : "w", mode })),
     read: Effect.fnUntraced(function*(path, offset) {
       const handle = yield* labelled(Operations.scoped(client, Operations.openFile(client, path, "r", undefined)))
-      const pull = yield* Content.reads(client, handle, { offset })
-      return Effect.mapError(pull, (error) => Cause.isDone(error) ? error : failed(error))
+      const reads = yield* Content.reads(client, handle, { offset })
+      const pull: Pull.Pull<Chunks, SshError> = Effect.mapError(
+        reads,
+        (error) => Cause.isDone(error) ? error : failed(error)
+      )
+      return pull
     }),
     write,
     sha256,

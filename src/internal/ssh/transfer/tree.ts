@@ -58,12 +58,15 @@ export const copyTree = Effect.fnUntraced(
     /** Given their times when nothing more is put into them. */
     const folders: Array<Folder> = []
 
+    /** Whether the other side does not keep to the rules. */
+    let violated = false
+
     const guarded = <R>(
       relative: string,
       effect: Effect.Effect<void, E1 | E2 | SshError, R>
     ): Effect.Effect<void, E1 | E2 | SshError, R> =>
       settings.collect
-        ? Effect.catchIf(effect, () => !isOver(), (error) =>
+        ? Effect.catchIf(effect, () => !violated && !isOver(), (error) =>
           Effect.sync(() => {
             meter.failures.push({ path: relative, error })
             meter.changed()
@@ -80,15 +83,17 @@ export const copyTree = Effect.fnUntraced(
       return there?.type === "Directory" ? false : yield* Effect.fail(made.failure)
     })
 
-    const namesOf = Effect.fnUntraced(function*(entries: ReadonlyArray<Entry>) {
+    /** What is wrong with the names in a folder, which are the other side's choice. */
+    const wrongWith = (entries: ReadonlyArray<Entry>): string | undefined => {
       const names = new Set<string>()
       for (const { name } of entries) {
         const refused = refusal(name)
-        if (refused !== undefined) return yield* Effect.fail(failure(refused.detail))
-        if (names.has(name)) return yield* Effect.fail(failure(`there are two files named ${JSON.stringify(name)}`))
+        if (refused !== undefined) return refused.detail
+        if (names.has(name)) return `there are two files named ${JSON.stringify(name)}`
         names.add(name)
       }
-    })
+      return undefined
+    }
 
     const copyFolder = (parent: Folder): Effect.Effect<void, E1 | E2 | SshError> =>
       Effect.gen(function*() {
@@ -97,7 +102,11 @@ export const copyTree = Effect.fnUntraced(
           const fresh = yield* makeFolder(target, parent.attributes.mode & 0o777, relative === "")
           return [{ ...parent, fresh }, yield* from.list(source)] as const
         }))
-        yield* namesOf(entries)
+        const wrong = wrongWith(entries)
+        if (wrong !== undefined) {
+          violated = true
+          return yield* failure(wrong)
+        }
         folders.push(folder)
         meter.directories++
         meter.changed()
@@ -106,19 +115,19 @@ export const copyTree = Effect.fnUntraced(
           const { name } = entry
           const path = join(relative, name)
           const next = yield* step(from, source, trail, entry, path, settings)
-          if (next._tag === "Skip") return meter.left(0)
-          const { attributes } = next
-          if (next._tag === "Link") {
-            links.push({ folder, name, relative: path, attributes })
+          if (next._tag === "Skip") {
+            meter.left(0)
+          } else if (next._tag === "Link") {
+            links.push({ folder, name, relative: path, attributes: next.attributes })
           } else if (next._tag === "File") {
-            meter.found(attributes.size)
-            yield* Queue.offer(found, { folder, name, relative: path, attributes })
+            meter.found(next.attributes.size)
+            yield* Queue.offer(found, { folder, name, relative: path, attributes: next.attributes })
           } else {
             below.push({
               source: join(source, name),
               target: join(target, name),
               relative: path,
-              attributes,
+              attributes: next.attributes,
               trail: next.trail,
               fresh: false
             })
@@ -128,7 +137,7 @@ export const copyTree = Effect.fnUntraced(
           concurrency: entriesAtOnce,
           discard: true
         })
-        yield* Effect.forEach(below, (folder) => guarded(folder.relative, copyFolder(folder)), {
+        return yield* Effect.forEach(below, (folder) => guarded(folder.relative, copyFolder(folder)), {
           concurrency: foldersAtOnce,
           discard: true
         })
@@ -153,8 +162,7 @@ export const copyTree = Effect.fnUntraced(
       const text = yield* from.readLink(join(folder.source, name))
       if (there?.type === "SymbolicLink" && (yield* to.readLink(path)) === text) return meter.left(0)
       yield* to.makeLink(path, text)
-      meter.links++
-      meter.changed()
+      return meter.linked()
     })
 
     const worker = Effect.forever(
@@ -170,10 +178,10 @@ export const copyTree = Effect.fnUntraced(
       concurrency: settings.concurrency,
       discard: true
     })
-    if (!settings.preserve) return
     // from the inside out: what is put into a folder changes its times
+    const kept = settings.preserve ? folders.toReversed() : []
     yield* Effect.forEach(
-      folders.reverse(),
+      kept,
       ({ attributes, relative, target }) =>
         guarded(relative, to.change(target, { mode: attributes.mode, times: attributes })),
       { discard: true }

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
 import { SshError, TransferProtocol } from "../../../../src/errors/SshError.ts"
 import { copy } from "../../../../src/internal/ssh/transfer/copy.ts"
 import type { Files } from "../../../../src/internal/ssh/transfer/files.ts"
@@ -37,7 +38,7 @@ const copied = Effect.fnUntraced(function*(
   )
 })
 
-const test = (name: string, body: Effect.Effect<void, unknown, FileSystem.FileSystem | import("effect/Scope").Scope>) =>
+const test = (name: string, body: Effect.Effect<void, unknown, FileSystem.FileSystem | Scope.Scope>) =>
   it.live(name, () => Effect.provide(body, NodeFileSystem.layer))
 
 /** A folder with something of each kind, and an empty one beside it for the copy. */
@@ -347,14 +348,15 @@ describe("copying", () => {
       for (const name of ["../escaped", "..", ".", "", "/tmp/escaped", "a/b", "nul\0"]) {
         const hostile = (files: Side): Side => ({
           ...files,
-          list: () => Effect.succeed([{ name, type: "File" }]),
-          lstat: () => files.lstat(`${a}/file`),
+          list: (path) =>
+            Effect.succeed(path === a ? [{ name: "folder", type: "Directory" }] : [{ name, type: "File" }]),
+          lstat: (path) => files.lstat(path.endsWith("folder") ? a : `${a}/file`),
           readAll: () => Effect.succeed(new Uint8Array(3))
         })
         const error = yield* Effect.flip(copied(a, b, { onError: "collect" }, { from: hostile }))
         assert.strictEqual(error._tag === "SshError" ? error.reason._tag : error._tag, "TransferProtocol")
       }
-      yield* holds(root, { a: { file: "text" }, b: {} })
+      yield* holds(root, { a: { file: "text" }, b: { folder: {} } })
     })
   )
 
