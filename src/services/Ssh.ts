@@ -9,6 +9,8 @@
  *
  * - The server's host key is verified before anything secret is sent, by `~/.ssh/known_hosts` unless `hostKeys` says
  *   otherwise.
+ * - `jump` hosts and a `proxyCommand` of the settings are the way to the server: each session on the way lives as long as the
+ *   one it leads to. When one of them fails or is lost, the error says which.
  * - A server that is silent for three `keepAlive` intervals counts as lost, so a session never hangs on a dead connection.
  * - Signatures with SHA-1 are not offered. Transfers are encrypted with AES-GCM, ChaCha20 or AES-CTR as the two sides agree.
  *
@@ -113,7 +115,7 @@ const open: (
   const hostKeys = yield* failed(
     (settings.hostKeys ?? HostKeys.knownHosts()).check({ host: settings.host, port, alias: settings.hostKeyAlias })
   )
-  const observer = new Observer(name, yield* Effect.context<never>())
+  const observer = new Observer(name, yield* Effect.context())
   const connection = yield* scopedUnlessFailed(Effect.gen(function*() {
     const way = yield* wayTo(dialer, settings)
     const duplex = yield* way.dial({ host: settings.host, port }, { connectTimeout: settings.connectTimeout }).pipe(

@@ -22,7 +22,7 @@
  * - `Ciphers`, `MACs`, `KexAlgorithms` and `HostKeyAlgorithms` with `+`, `-` or `^` change the defaults of this library, not
  *   those of OpenSSH; names that it does not know are left out.
  * - Read and kept as data, but of no effect: `AddressFamily`, `BindAddress`, `BindInterface`, `CheckHostIP`, `ControlMaster` and
- *   its like, GSSAPI, host-based logins, `KnownHostsCommand`, PKCS#11, `UpdateHostKeys`, X11. `RemoteCommand` and `RequestTTY` are
+ *   its like, GSSAPI, host-based logins, `KnownHostsCommand`, PKCS#11, `PubkeyAcceptedAlgorithms`, `UpdateHostKeys`, X11. `RemoteCommand` and `RequestTTY` are
  *   for whoever starts the command.
  *
  * **Example** (Through two jump hosts)
@@ -66,7 +66,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { ConfigInvalid, KeyUnreadable, SshError, type SshErrorReason, Unsupported } from "../errors/SshError.ts"
 import { wanted as wantedAlgorithms } from "../internal/ssh/config/algorithms.ts"
-import type { Endpoint, Forward } from "../internal/ssh/config/forward.ts"
+import * as Forward from "../internal/ssh/config/forward.ts"
 import type { HostConfig } from "../internal/ssh/config/hostConfig.ts"
 import * as Identities from "../internal/ssh/config/identities.ts"
 import { here } from "../internal/ssh/config/machine.ts"
@@ -75,7 +75,7 @@ import { fingerprint } from "../internal/ssh/hostKeys/publicKey.ts"
 import * as HostKeys from "./HostKeys.ts"
 import * as SshAgent from "./SshAgent.ts"
 import * as SshAuth from "./SshAuth.ts"
-import * as SshForward from "./SshForward.ts"
+import type * as SshForward from "./SshForward.ts"
 
 export type {
   /**
@@ -273,14 +273,11 @@ const keysOf = Effect.fnUntraced(function*(config: HostConfig, { passphrase }: C
     if (first(config, "identitiesonly") !== "yes") ways.push(SshAuth.agent(agent))
   }
   const unusable: Array<SshErrorReason> = []
-  for (const { certificate, encrypted, path } of identities) {
+  for (const { certificate, encrypted, path: key } of identities) {
     if (Result.isFailure(encrypted)) unusable.push(encrypted.failure)
-    else if (!encrypted.success) ways.push(SshAuth.privateKey({ key: path, certificate }))
-    else if (passphrase !== undefined) {
-      ways.push(SshAuth.privateKey({ key: path, certificate, passphrase: passphrase(path) }))
-    } else {unusable.push(
-        new KeyUnreadable({ detail: `the file "${path}" is encrypted and there is no \`passphrase\`` })
-      )}
+    else if (!encrypted.success) ways.push(SshAuth.privateKey({ key, certificate }))
+    else if (passphrase !== undefined) ways.push(SshAuth.privateKey({ key, certificate, passphrase: passphrase(key) }))
+    else unusable.push(new KeyUnreadable({ detail: `the file "${key}" is encrypted, and nobody gives its passphrase` }))
   }
   return { ways, unusable }
 })
@@ -332,27 +329,14 @@ const hostKeysOf = (config: HostConfig, { ask }: ConfigOptions): HostKeys.HostKe
   return revokedHostKeys.reduce((hostKeys, file) => HostKeys.withRevoked(hostKeys, file), hostKeys)
 }
 
-const bindOf = (endpoint: Endpoint, anywhere: boolean) => {
-  if ("path" in endpoint) return endpoint
-  const { host, port } = endpoint
-  const isAny = host === "" || host === "*" || (host === undefined && anywhere)
-  return { host: isAny ? "0.0.0.0" : host ?? "localhost", port }
-}
-
-const targetOf = (endpoint: Endpoint) =>
-  "path" in endpoint ? endpoint : { host: endpoint.host ?? "localhost", port: endpoint.port }
-
 const forwardsOf = (config: HostConfig): ReadonlyArray<SshForward.ForwardSettings> => {
+  const { dynamicForwards, localForwards, remoteForwards } = config
   const anywhere = first(config, "gatewayports") === "yes"
-  const here = ({ listen, target }: Forward) =>
-    target === undefined
-      ? SshForward.dynamic(bindOf(listen, anywhere))
-      : SshForward.local(bindOf(listen, anywhere), targetOf(target))
-  const there = ({ listen, target }: Forward) =>
-    target === undefined
-      ? SshForward.remoteDynamic(bindOf(listen, false))
-      : SshForward.remote(bindOf(listen, false), targetOf(target))
-  return [...config.localForwards.map(here), ...config.dynamicForwards.map(here), ...config.remoteForwards.map(there)]
+  return [
+    ...localForwards.map((forward) => Forward.toSettings("localforward", forward, anywhere)),
+    ...dynamicForwards.map((forward) => Forward.toSettings("dynamicforward", forward, anywhere)),
+    ...remoteForwards.map((forward) => Forward.toSettings("remoteforward", forward, anywhere))
+  ]
 }
 
 const unsupported = (detail: string) => new Unsupported({ feature: "other", detail })

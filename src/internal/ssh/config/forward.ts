@@ -133,3 +133,22 @@ export const mapPaths = (
     listen: mapPath(listen, expand),
     target: target === undefined ? Result.succeed(undefined) : mapPath(target, expand)
   })
+
+const bindOf = (endpoint: Endpoint, anywhere: boolean) => {
+  if ("path" in endpoint) return endpoint
+  const { host, port } = endpoint
+  const isAny = host === "" || host === "*" || (host === undefined && anywhere)
+  return { host: isAny ? "0.0.0.0" : host ?? "localhost", port }
+}
+
+const targetOf = (endpoint: Endpoint) =>
+  "path" in endpoint ? endpoint : { host: endpoint.host ?? "localhost", port: endpoint.port }
+
+/** As `SshForward.ForwardSettings`. `anywhere` has listeners of this machine listen at all of its addresses. */
+export const toSettings = (direction: Direction, { listen, target }: Forward, anywhere: boolean) => {
+  const isRemote = direction === "remoteforward"
+  const bind = bindOf(listen, anywhere && !isRemote)
+  return target === undefined
+    ? { _tag: isRemote ? "RemoteDynamic" : "Dynamic", bind } as const
+    : { _tag: isRemote ? "Remote" : "Local", bind, target: targetOf(target) } as const
+}
