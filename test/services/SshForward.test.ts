@@ -1,11 +1,13 @@
-import { assert } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
+import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { bind, dial, dialThere, eventsOf, loopback, portOf } from "../support/forwarding.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
@@ -207,7 +209,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
       assert.deepStrictEqual(answers, numbers.map((i) => `${i}`.repeat(200)))
     }), 60_000)
 
-  test("tells the log", () =>
+  test("tells the log and the metrics", () =>
     Effect.gen(function*() {
       const closed = yield* closedPort
       yield* Effect.gen(function*() {
@@ -216,6 +218,9 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
         const events = yield* eventsOf(forward)
         yield* dial(forward.address)
         yield* events.next
+        const metrics = yield* Metric.snapshot
+        const counted = metrics.filter(({ id }) => id === "hawser_ssh_forwarded_total")
+        assert.isTrue(counted.some(({ attributes }) => attributes?.["outcome"] === "TunnelRefused"))
         const log = yield* ConnectionLog.ConnectionLog
         assert.match(
           yield* log.asString(),
@@ -322,3 +327,17 @@ describeOnNetworks("SshSession.forwardRemote", (test) => {
       assert.strictEqual(portOf(again.address), portOf(address))
     }))
 })
+
+it.effect("a forward ends at once, whatever the clock says", () =>
+  Effect.gen(function*() {
+    const target = yield* rawServer()
+    const { session } = yield* connected()
+    const forward = yield* Effect.scoped(Effect.gen(function*() {
+      const forward = yield* session.forwardLocal(loopback, target.address)
+      const client = yield* dial(forward.address)
+      yield* write(client, "x")
+      yield* target.next
+      return forward
+    }))
+    assert.strictEqual((yield* reasonOf(dial(forward.address)))["_tag"], "Refused")
+  }).pipe(Effect.provide(TestNetwork.layer())))

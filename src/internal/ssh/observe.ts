@@ -54,6 +54,12 @@ const countCommand = countersBy(
     "server did not say), interrupted, or the reason of the SshError"
 )
 
+const countForwarded = countersBy(
+  "hawser_ssh_forwarded_total",
+  "outcome",
+  "Connections that were forwarded over SSH, by outcome: ok, or the reason of the DialError or the TcpError"
+)
+
 /** How much passed on the network. */
 export interface Traffic {
   readonly received: number
@@ -93,6 +99,10 @@ export class Observer {
     bytes.read.updateUnsafe(received, this.context)
     bytes.written.updateUnsafe(sent, this.context)
     this.event("closed", () => `${detail}; ${received} bytes read, ${sent} bytes written`)
+  }
+
+  forwarded(outcome: string): void {
+    countForwarded(outcome, this.context)
   }
 
   command(outcome: string): void {

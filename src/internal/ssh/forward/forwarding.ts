@@ -88,6 +88,7 @@ export const forward = Effect.fnUntraced(function*<E>(options: Options<E>) {
 
   const tell = (event: ForwardEvent) => {
     PubSub.publishUnsafe(events, [event])
+    if (event._tag !== "Opened") options.observer.forwarded(event._tag === "Failed" ? event.error.reason._tag : "ok")
     options.observer.event(`forward ${event._tag.toLowerCase()}`, () => describe(bound.address, event))
   }
 
