@@ -19,7 +19,7 @@ export interface SshServerOptions {
   /** Who may log in. Default "demo". */
   readonly username?: string
   /** The password, where one is accepted. Default: none is. */
-  readonly password?: string
+  readonly password?: string | undefined
   /** Public keys that may log in, as lines of an authorized_keys file. */
   readonly authorizedKeys?: ReadonlyArray<string>
   /** Ask for a key and then for the password, as servers with two factors do. Default false: either will do. */

@@ -22,8 +22,6 @@
  * - Servers count tries; OpenSSH's hangs up after six. An agent with many keys wants `keys`, which says which of them to offer.
  * - Servers have a clock of their own, too: OpenSSH's gives a login two minutes (`LoginGraceTime`), whoever is being asked.
  * - RSA keys sign with SHA-2 only (RFC 8332): servers older than OpenSSH 7.2 do not accept them.
- * - Some servers ask for the password by keyboard-interactive only: give them
- *   `[SshAuth.password(secret), SshAuth.keyboardInteractive(secret)]`.
  * - Decrypting a key of OpenSSH's takes about 0.2 seconds in which the process does nothing else. It is done once for each
  *   value that `privateKey` gives, so keep the value where you connect often.
  * - Not there: security keys without an agent (`Unsupported`), DSA keys, GSSAPI and host-based logins.
@@ -113,6 +111,12 @@ export interface PasswordOptions {
 
 /**
  * Logs in with a password (RFC 4252, section 8).
+ *
+ * **Details**
+ *
+ * Where the server does not accept passwords as such and asks questions instead (keyboard-interactive, as with PAM), the
+ * password answers the first one, if that is the only one in its round and its answer must not be seen. Give
+ * `keyboardInteractive` as well to decide otherwise.
  *
  * @category constructors
  * @since 0.1.0

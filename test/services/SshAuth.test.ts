@@ -201,6 +201,48 @@ describe("SshAuth.password", () => {
       }
     }))
 
+  test("answers the question for a password where the server asks only so", () =>
+    Effect.gen(function*() {
+      const question = { prompt: "Passwort: ", echo: false, answer: Redacted.value(secret) }
+      const key = generateKey()
+      const asking = { authorizedKeys: [key.public], password: undefined }
+      const { settings } = yield* sshServer({ ...asking, questions: [{ prompts: [question] }, { prompts: [] }] })
+      let asked = 0
+      const auth = SshAuth.password(Effect.sync(() => {
+        asked++
+        return secret
+      }))
+      yield* connect({ ...settings, auth })
+      assert.strictEqual(asked, 1)
+      const wrong = SshAuth.password(Redacted.make("battery staple"))
+      assert.deepStrictEqual(yield* reasonOf(connect({ ...settings, auth: wrong })), {
+        _tag: "AuthenticationFailed",
+        tried: ["password", "keyboard-interactive (with the password)"],
+        remaining: ["publickey", "keyboard-interactive"]
+      })
+      const answers = [wrong, SshAuth.keyboardInteractive(secret)]
+      yield* connect({ ...settings, auth: answers })
+    }))
+
+  test("answers no other question", () =>
+    Effect.gen(function*() {
+      const question = { prompt: "Password: ", echo: false, answer: Redacted.value(secret) }
+      const others: ReadonlyArray<ReadonlyArray<QuestionRound>> = [
+        [{ prompts: [{ ...question, echo: true }] }],
+        [{ prompts: [question, { ...question, prompt: "Code: " }] }],
+        [{ prompts: [question] }, { prompts: [{ ...question, prompt: "Code: " }] }]
+      ]
+      for (const questions of others) {
+        const { settings } = yield* sshServer({ password: undefined, questions })
+        assert.deepInclude(yield* reasonOf(connect({ ...settings, auth: SshAuth.password(secret) })), {
+          tried: ["password", "keyboard-interactive (with the password; the server asks for more than a password)"]
+        })
+      }
+      const { settings } = yield* sshServer({ questions: [{ prompts: [question] }] })
+      const wrong = SshAuth.password(Redacted.make("battery staple"))
+      assert.deepInclude(yield* reasonOf(connect({ ...settings, auth: wrong })), { tried: ["password"] })
+    }))
+
   test("asks for the password when its turn has come", () =>
     Effect.gen(function*() {
       const key = generateKey()

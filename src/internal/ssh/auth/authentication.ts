@@ -70,7 +70,7 @@ const attemptsOf = (credential: Credential): Effect.Effect<ReadonlyArray<Attempt
     case "None":
       return Effect.succeed([Methods.none])
     case "Password":
-      return Effect.succeed([Methods.password(credential)])
+      return Methods.password(credential)
     case "KeyboardInteractive":
       return Effect.succeed([Methods.keyboardInteractive(credential)])
     case "PrivateKey":
@@ -89,10 +89,11 @@ const attemptsOfOneAmongOthers = (credential: Credential): Effect.Effect<Readonl
   )
 
 /** Gets ways to log in ready, before anything is dialled: reads and decrypts keys, asks agents what they have. */
-export const prepare = (
+export const prepare = Effect.fnUntraced(function*(
   credentials: ReadonlyArray<Credential>
-): Effect.Effect<ReadonlyArray<Attempt>, SshErrorReason> =>
-  Effect.map(
-    Effect.forEach(credentials, credentials.length === 1 ? attemptsOf : attemptsOfOneAmongOthers),
-    (attempts) => attempts.flat()
-  )
+): Effect.fn.Return<ReadonlyArray<Attempt>, SshErrorReason> {
+  const attempts = yield* Effect.forEach(credentials, credentials.length === 1 ? attemptsOf : attemptsOfOneAmongOthers)
+  // who answers questions does it better than a password
+  const isAnswered = credentials.some(({ _tag }) => _tag === "KeyboardInteractive")
+  return attempts.flat().filter(({ insteadOf }) => insteadOf === undefined || !isAnswered)
+})

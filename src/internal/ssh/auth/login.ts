@@ -19,6 +19,8 @@ export interface Attempt {
   readonly method: "none" | "password" | "publickey" | "keyboard-interactive"
   /** Which one of several of this method, for those who read the error. */
   readonly detail?: string | undefined
+  /** It is only made where the server does not accept this other method. */
+  readonly insteadOf?: Attempt["method"] | undefined
   /** The same for all attempts that would send the same. */
   readonly identity?: string | undefined
   readonly run: (exchange: Exchange, username: string) => Effect.Effect<Outcome, SshErrorReason>
@@ -101,8 +103,9 @@ export class Login {
 
   private next(): Attempt | undefined {
     const { failed, remaining } = this
-    const isOpen = ({ identity, method }: Attempt) =>
+    const isOpen = ({ identity, insteadOf, method }: Attempt) =>
       (remaining === undefined || remaining.includes(method)) &&
+      (insteadOf === undefined || remaining?.includes(insteadOf) === false) &&
       (identity === undefined || failed.every((other) => other.identity !== identity))
     const next = this.waiting.find(isOpen)
     this.waiting = this.waiting.filter((attempt) => attempt !== next)

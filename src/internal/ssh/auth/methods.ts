@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { SshErrorReason } from "../../../errors/SshError.ts"
 import { asking } from "../patience.ts"
-import type { Credential, NoAnswer, Secret } from "./credential.ts"
+import { type Credential, NoAnswer, type Respond, type Secret } from "./credential.ts"
 import { type Reply, request } from "./exchange.ts"
 import { type Attempt, givenUp, type Outcome } from "./login.ts"
 import { boolean, string, uint32 } from "./wire.ts"
@@ -29,24 +29,51 @@ export const none: Attempt = {
   run: (exchange, username) => Effect.map(exchange.ask("none", request(username, "none")), settled)
 }
 
+type PasswordCredential = Credential & { readonly _tag: "Password" }
+
 /** How often a server may refuse new passwords before we stop asking for others. */
 const maxChanges = 3
 
-export const password = (credential: Credential & { readonly _tag: "Password" }): Attempt => ({
+/** Logs in with a password, which is asked for once where it is not there. */
+const plainPassword = (
+  { change }: PasswordCredential,
+  revealed: Effect.Effect<Redacted.Redacted, NoAnswer>
+): Attempt => ({
   method: "password",
   run: (exchange, username) =>
     orGivenUp(Effect.gen(function*() {
-      const old = yield* reveal(credential.password)
+      const old = yield* revealed
       const ask = (...fields: ReadonlyArray<Uint8Array>) =>
         exchange.ask("password", request(username, "password", ...fields))
       let reply = yield* ask(boolean(false), field(old))
       for (let changes = 0; reply._tag === "ChangePassword"; changes++) {
-        if (credential.change === undefined) return givenUp("it has to be changed")
+        if (change === undefined) return givenUp("it has to be changed")
         if (changes === maxChanges) return givenUp("the server accepted none of the new passwords")
-        reply = yield* ask(boolean(true), field(old), field(yield* asking(credential.change(reply.prompt))))
+        reply = yield* ask(boolean(true), field(old), field(yield* asking(change(reply.prompt))))
       }
       return settled(reply)
     }))
+})
+
+/** Answers the one question that stands for a password: the first, if the answer is not to be seen. */
+const asAnswer = (revealed: Effect.Effect<Redacted.Redacted, NoAnswer>) => (): Respond => {
+  let isAnswered = false
+  return ({ prompts }) => {
+    if (prompts.length === 0) return Effect.succeed([])
+    if (isAnswered || prompts.length > 1 || prompts[0]?.echo === true) {
+      return Effect.fail(new NoAnswer({ why: "the server asks for more than a password" }))
+    }
+    isAnswered = true
+    return Effect.map(revealed, (password) => [password])
+  }
+}
+
+/** A password, and the same as an answer for servers that ask for it only so. */
+export const password = Effect.fnUntraced(function*(credential: PasswordCredential) {
+  const revealed = yield* Effect.cached(reveal(credential.password))
+  const question = keyboardInteractive({ _tag: "KeyboardInteractive", respond: asAnswer(revealed) })
+  const instead: Attempt = { ...question, detail: "with the password", insteadOf: "password" }
+  return [plainPassword(credential, revealed), instead]
 })
 
 const infoResponse = (answers: ReadonlyArray<Redacted.Redacted>): Buffer =>
