@@ -149,6 +149,23 @@ describe("ProxyCommand.layer", () => {
       assert.match(yield* refusal("echo %h", "$(touch x):1"), /^InvalidTarget/)
     }))
 
+  test("says that there is no shell", () =>
+    Effect.gen(function*() {
+      const shell = process.env["SHELL"]
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.env["SHELL"] = "/nowhere/sh"),
+        () =>
+          Effect.sync(() => {
+            if (shell === undefined) delete process.env["SHELL"]
+            else process.env["SHELL"] = shell
+          })
+      )
+      const error = yield* Effect.flip(dial("cat"))
+      assert.deepInclude(error, { target: "target.test:80", hop: "command cat" })
+      assert.strictEqual(error.reason._tag, "Unknown")
+      assert.include(error.message, "shell")
+    }))
+
   test("calls the hop by the first word of the command", () =>
     Effect.gen(function*() {
       for (

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -14,7 +15,7 @@ import * as SshAuth from "../../src/services/SshAuth.ts"
 import * as SshSettings from "../../src/services/SshSettings.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { temporaryFolder } from "../support/servers.ts"
-import { secret } from "../support/ssh.ts"
+import { secret, until } from "../support/ssh.ts"
 
 const test = (title: string, body: () => Effect.Effect<unknown, unknown, Scope.Scope>) =>
   it.live(title, () => leavesNothing(Effect.scoped(body())), 30_000)
@@ -464,5 +465,27 @@ describe("SshSettings.resolve", () => {
         username: "bob"
       })
       assert.isTrue(Fs.existsSync(`${directory}/ran`))
+    }))
+
+  test("ends the command of Match exec when nobody waits for it any more", () =>
+    Effect.gen(function*() {
+      const { configFile, directory } = yield* configuration(
+        "Match exec \"echo $$ > {dir}/pid; exec sleep 60\"\nPort 1\n"
+      )
+      const resolving = yield* Effect.forkChild(SshSettings.resolve("web", { configFile, matchExec: true }))
+      const file = `${directory}/pid`
+      yield* until(() => Fs.existsSync(file) && Fs.readFileSync(file, "utf8").endsWith("\n"))
+      yield* Fiber.interrupt(resolving)
+      assert.throws(() => process.kill(Number(Fs.readFileSync(file, "utf8")), 0))
+    }))
+
+  test("says so when a command of Match exec cannot be run", () =>
+    Effect.gen(function*() {
+      const { configFile } = yield* configuration("Match exec \"kill $$\"\nPort 1\n")
+      const killed = yield* reasonOf(SshSettings.resolve("web", { configFile, matchExec: true }))
+      assert.deepInclude(killed, { _tag: "ConfigInvalid", line: 1, detail: "SIGTERM ended the command" })
+      const environment = { SHELL: "/nowhere/sh" }
+      const missing = yield* reasonOf(SshSettings.resolve("web", { configFile, matchExec: true, environment }))
+      assert.deepInclude(missing, { _tag: "ConfigInvalid", line: 1 })
     }))
 })
