@@ -40,6 +40,8 @@ export class DirectReads {
   sink: ReadSink | undefined
   /** Whether the sink keeps what it is given, so that memory of its own is worth having. */
   keeps = true
+  /** How large that memory is. */
+  ownSize = ownSize
   private buffer = shared
 
   /** For `onread`: what to read into from now on. */
@@ -50,9 +52,9 @@ export class DirectReads {
     const { buffer } = this
     const lent = buffer === shared
     const bytes = buffer.subarray(0, count)
-    this.buffer = count === buffer.length && this.keeps ? Buffer.allocUnsafeSlow(ownSize) : shared
+    this.buffer = count === buffer.length && this.keeps ? Buffer.allocUnsafeSlow(this.ownSize) : shared
     // little in a large buffer of its own would hold all of it
-    const given = lent || count > ownSize / 2 ? bytes : copyOf(bytes)
+    const given = lent || count > this.ownSize / 2 ? bytes : copyOf(bytes)
     if (this.sink !== undefined) return this.sink.receive(given, lent)
     return socket.push(lent ? copyOf(given) : given)
   }

@@ -22,7 +22,7 @@ const names: { readonly [K in Kind]: string } = {
   compression: "compression"
 }
 
-const kinds = Object.keys(names) as ReadonlyArray<Kind>
+const kinds: ReadonlyArray<Kind> = ["keyExchange", "hostKey", "cipher", "mac", "compression"]
 
 /**
  * No SHA-1, no CBC, no Diffie-Hellman group below 2048 bits. AES-GCM first: it is the fastest here, and where ssh2 puts it
@@ -136,15 +136,17 @@ export const offer = (wanted: Wanted | undefined, knownTypes: ReadonlyArray<stri
   return { ...lists, hostKey: knownFirst(lists.hostKey, knownTypes) }
 }
 
+/** Its types list what it has by name, which is looked up where it is wanted. */
+const ssh2List = (names: ReadonlyArray<any>): Array<any> => [...names]
+
 /** An offer in ssh2's words. */
-export const toSsh2 = ({ cipher, compression, hostKey, keyExchange, mac }: Lists): Ssh2Algorithms =>
-  ({
-    kex: [...keyExchange],
-    serverHostKey: [...hostKey],
-    cipher: [...cipher],
-    hmac: [...mac],
-    compress: [...compression]
-  }) as Ssh2Algorithms
+export const toSsh2 = ({ cipher, compression, hostKey, keyExchange, mac }: Lists): Ssh2Algorithms => ({
+  kex: ssh2List(keyExchange),
+  serverHostKey: ssh2List(hostKey),
+  cipher: ssh2List(cipher),
+  hmac: ssh2List(mac),
+  compress: ssh2List(compression)
+})
 
 const hasOwnMac = (cipher: string | undefined) => cipher !== undefined && /gcm|poly1305/.test(cipher)
 

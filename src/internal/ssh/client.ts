@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { HandshakeFailed, HandshakeTimeout, type SshErrorReason, Unsupported } from "../../errors/SshError.ts"
+import { directReads } from "../net/directReads.ts"
 import * as Algorithms from "./algorithms.ts"
 import type { Agent } from "./auth/credential.ts"
 import * as Exchange from "./auth/exchange.ts"
@@ -46,7 +47,10 @@ export interface ClientOptions {
 }
 
 /** What a peer says, as part of a line that people read. */
-const printable = (words: string) => words.replace(/[\0-\x1f\x7f]+/g, " ").trim()
+const printable = (words: string) => words.replace(/\p{Cc}+/gu, " ").trim()
+
+/** A packet has 32 KiB, and ssh2 copies one that comes in two reads: not many should. */
+const readSize = 128 * 1024
 
 const closedHere = "the session was closed"
 
@@ -143,6 +147,8 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     rekeyMillis: Duration.toMillis(options.rekeyInterval),
     keepAliveMillis
   })
+  const reads = directReads(duplex)
+  if (reads !== undefined) reads.ownSize = readSize
   // ssh2 begins to listen later. Nobody may do so before it: a stream that was read in another way would begin to flow
   duplex.once("resume", () => {
     serverOffer = ServerOffer.watch(duplex)

@@ -61,7 +61,7 @@ const isKnown = (channel: Channel): boolean => {
 /** Sends a signal (`TERM`, ...) to a channel's process. ssh2's own way stops working with the end of the input. */
 export const signal = (channel: ClientChannel, name: string): void => {
   const protocol = protocolOf(channel)
-  if (!isDirection(channel.outgoing) || !hasMethod(protocol, "signal")) return void channel.signal(name)
+  if (!isDirection(channel.outgoing) || !hasMethod(protocol, "signal")) return channel.signal(name)
   if (isKnown(channel)) protocol.signal(channel.outgoing.id, name)
 }
 
@@ -69,7 +69,7 @@ export const signal = (channel: ClientChannel, name: string): void => {
 export const resize = (channel: ClientChannel, columns: number, rows: number): void => {
   const protocol = protocolOf(channel)
   if (!isDirection(channel.outgoing) || !hasMethod(protocol, "windowChange")) {
-    return void channel.setWindow(rows, columns, 0, 0)
+    return channel.setWindow(rows, columns, 0, 0)
   }
   if (isKnown(channel)) protocol.windowChange(channel.outgoing.id, rows, columns, 0, 0)
 }
@@ -121,6 +121,9 @@ export const stopAgentForwarding = (client: Client): boolean => {
     Reflect.set(config, "allowAgentFwd", false)
 }
 
+const isClient = (value: unknown): value is Client =>
+  typeof get(value, "emit") === "function" && typeof get(value, "destroy") === "function"
+
 /**
  * The channel of the request that was made just before: ssh2 leaves a channel open whose request is refused, and gives it to
  * nobody.
@@ -130,13 +133,14 @@ export const requested = (client: Client): () => ClientChannel | undefined => {
   const id = get(channels, "_cur")
   return () => {
     const channel = get(get(channels, "_channels"), String(id))
-    return typeof get(channel, "close") === "function" ? channel as ClientChannel : undefined
+    return typeof channel === "object" && channel !== null && isChannel(channel) ? channel : undefined
   }
 }
 
 /** Ends a connection whose server does not keep to the protocol. */
 const breakOff = (channel: ClientChannel, why: string): void => {
-  const client = get(channel, "_client") as Client
+  const client = get(channel, "_client")
+  if (!isClient(client)) return channel.close()
   client.emit("error", new Error(why))
   client.destroy()
 }
@@ -160,8 +164,8 @@ export interface Incoming {
   stop(): void
 }
 
-/** After how many bytes that were taken the server hears of it: often enough that it need not wait for it on a long way. */
-const refill = initialWindow / 4
+/** After how many bytes that were taken the server hears of it, which costs a packet. */
+const refill = initialWindow / 2
 
 type OpenChannel = ClientChannel & { readonly incoming: Direction; readonly outgoing: Direction }
 
@@ -176,6 +180,7 @@ class Direct implements Incoming {
   private readonly receiver: Receiver
   private allowed = initialWindow
   private untold = 0
+  private widened = false
   private stopped = false
 
   constructor(channel: OpenChannel, protocol: Pick<Protocol, "channelWindowAdjust">, receiver: Receiver) {
@@ -202,7 +207,11 @@ class Direct implements Incoming {
 
   taken(bytes: number): void {
     this.untold += bytes
-    if (this.untold >= refill) this.adjust()
+    if (this.untold < refill) return
+    // whoever sends much may always have a whole window on the way, also while it does not yet hear of what was taken
+    if (!this.widened) this.untold += refill
+    this.widened = true
+    this.adjust()
   }
 
   grant(bytes: number): boolean {

@@ -65,6 +65,7 @@ export const watch = (duplex: Duplex): () => ServerOffer | undefined => {
     duplex.off("data", onData)
     bytes = Buffer.alloc(0)
   }
-  duplex.on("data", onData)
+  // before ssh2, which gives up in the moment that it reads it
+  duplex.prependListener("data", onData)
   return () => typeof offer === "object" ? offer : undefined
 }

@@ -30,13 +30,13 @@ export class Upkeep {
     this.client = client
     this.options = options
     client.on("handshake", () => this.keysAreNew())
-    const write = duplex.write.bind(duplex) as (...args: ReadonlyArray<unknown>) => boolean
-    duplex.write = ((chunk: Uint8Array, ...rest: ReadonlyArray<unknown>) => {
+    const write: (chunk: Uint8Array, ...rest: Array<any>) => boolean = duplex.write.bind(duplex)
+    duplex.write = (chunk: Uint8Array, ...rest: Array<any>) => {
       this.sent += chunk.length
       // a packet may be written in pieces, and nothing must come between them
-      if (this.needsKeys()) queueMicrotask(() => this.renewKeys())
+      if (this.needsKeys()) queueMicrotask(this.renewKeys)
       return write(chunk, ...rest)
-    }) as Duplex["write"]
+    }
   }
 
   /** Hears what comes. */
@@ -62,7 +62,13 @@ export class Upkeep {
     return this.ready && this.received + this.sent - this.keysAt >= this.options.rekeyBytes
   }
 
-  private renewKeys(): void {
+  private isDue(now: number): boolean {
+    return this.needsKeys() || now - this.keysSince >= this.options.rekeyMillis
+  }
+
+  private readonly renewKeys = (): void => {
+    // several writes may have asked for it
+    if (!this.isDue(performance.now())) return
     this.keysAreNew()
     Protocol.rekey(this.client)
   }
@@ -70,7 +76,7 @@ export class Upkeep {
   private onReceived(): void {
     if (!this.ready) return
     const now = performance.now()
-    if (this.needsKeys() || now - this.keysSince >= this.options.rekeyMillis) this.renewKeys()
+    if (this.isDue(now)) this.renewKeys()
     const { keepAliveMillis } = this.options
     if (keepAliveMillis === 0 || now - this.heardAt < keepAliveMillis / 2) return
     this.heardAt = now

@@ -1,5 +1,5 @@
 import * as Deferred from "effect/Deferred"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import { Duplex } from "node:stream"
 import type { ClientChannel, PseudoTtyOptions, ShellOptions } from "ssh2"
 import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"

@@ -16,6 +16,9 @@ const joined = (size: number, chunks: ReadonlyArray<Uint8Array>): Uint8Array => 
 
 export type Batch = Arr.NonEmptyReadonlyArray<Uint8Array>
 
+/** How much a reader is given at a time: what it has been given, the server may send as much of again. */
+const batchSize = 256 * 1024
+
 /**
  * What one direction of a channel brought and nobody has taken yet: no more than the channel's window, as the server may
  * only send as much again as is taken. Nothing is lost when a reader is interrupted: it takes bytes in the moment it goes on
@@ -25,6 +28,7 @@ export class Inbox {
   private chunks: Array<Uint8Array> = []
   private ended = false
   private holding = false
+  private waking = false
   private readers: Array<() => void> = []
   private readonly taken: (bytes: number) => void
   /** How many bytes wait here. */
@@ -40,7 +44,10 @@ export class Inbox {
     this.chunks.push(chunk)
     this.size += chunk.length
     if (this.holding) this.taken(chunk.length)
-    this.wake()
+    if (this.readers.length === 0 || this.waking) return
+    // what came in one read is taken as one batch
+    this.waking = true
+    queueMicrotask(this.wakeLater)
   }
 
   /** Nothing more will come. What waits here is still read, and then `failure` where there is one. */
@@ -48,6 +55,11 @@ export class Inbox {
     if (this.ended) return
     this.ended = true
     this.failure = failure
+    this.wake()
+  }
+
+  private readonly wakeLater = () => {
+    this.waking = false
     this.wake()
   }
 
@@ -79,21 +91,23 @@ export class Inbox {
     this.taken(this.size)
   }
 
-  take(): ReadonlyArray<Uint8Array> {
-    const { chunks, size } = this
-    if (size === 0) return chunks
-    this.chunks = []
-    this.size = 0
+  private take(maxSize: number): ReadonlyArray<Uint8Array> {
+    let count = 0
+    let size = 0
+    while (count < this.chunks.length && size < maxSize) size += this.chunks[count++]!.length
+    const taken = count === this.chunks.length ? this.chunks : this.chunks.splice(0, count)
+    if (taken === this.chunks) this.chunks = []
+    this.size -= size
     if (!this.holding) this.taken(size)
-    return chunks
+    return taken
   }
 
   takeJoined(): Uint8Array {
-    return joined(this.size, this.take())
+    return joined(this.size, this.take(Infinity))
   }
 
   readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
-    const batch = this.take()
+    const batch = this.take(batchSize)
     if (Arr.isReadonlyArrayNonEmpty(batch)) return Effect.succeed(batch)
     if (this.ended) return this.failure === undefined ? Cause.done() : Effect.fail(this.failure)
     return Effect.callback<Batch, SshErrorReason | Cause.Done>((resume) =>
