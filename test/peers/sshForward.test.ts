@@ -331,6 +331,18 @@ layer(Layer.mergeAll(SshForwards.layer, Network), { excludeTestServices: true, t
         assert.isTrue(right.every((is) => is))
       }))
 
+    it.effect("forwards in both directions through two jump hosts", () =>
+      Effect.gen(function*() {
+        const target = yield* echoServer()
+        const { connect, settings } = yield* SshForwards
+        const session = yield* connect("all", { jump: [settings(), settings()] })
+        const forwards = yield* Effect.all([
+          session.forwardLocal(loopback, target.address),
+          session.forwardRemote(loopback, target.address)
+        ])
+        for (const { address } of forwards) yield* roundTrip(yield* dial(address))
+      }))
+
     it.effect("fails with the session when the server is killed, in the middle of each", () =>
       Effect.gen(function*() {
         const { connect, home, kill } = yield* SshForwards

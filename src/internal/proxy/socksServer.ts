@@ -44,7 +44,7 @@ const socks4Reply = (granted: boolean) => Buffer.of(0, granted ? 90 : 91, 0, 0, 
 const isProhibited = (cause: unknown) => cause instanceof ChannelRefused && cause.code === 1
 
 /** How SOCKS5 says why a target was not reached. */
-export const replyOf = (reason: DialErrorReason): number => {
+const replyOf = (reason: DialErrorReason): number => {
   switch (reason._tag) {
     case "Refused":
       return Reply.refused

@@ -43,17 +43,20 @@ const make = Effect.gen(function*() {
   })
   const ports = { all: all!, nothing: nothing!, nowhere: nowhere! }
 
-  /** Logs in to the sshd that forwards this much. */
+  /** How to log in to the sshd that forwards this much. */
+  const settings = (what: keyof typeof ports = "all"): SshSettings.SshSettings => ({
+    host: "127.0.0.1",
+    port: ports[what],
+    username: user.username,
+    auth: SshAuth.privateKey({ key: `${directory}/id` }),
+    hostKeys: HostKeys.fingerprint(fingerprint)
+  })
+
+  /** Logs in to it. */
   const connect = (what: keyof typeof ports = "all", more: Partial<SshSettings.SshSettings> = {}) =>
-    Effect.flatMap(Dialer.Dialer, (dialer) =>
-      Ssh.make(dialer).connect({
-        host: "127.0.0.1",
-        port: ports[what],
-        username: user.username,
-        auth: SshAuth.privateKey({ key: `${directory}/id` }),
-        hostKeys: HostKeys.fingerprint(fingerprint),
-        ...more
-      })).pipe(Effect.provide(Dialer.layer))
+    Effect.flatMap(Dialer.Dialer, (dialer) => Ssh.make(dialer).connect({ ...settings(what), ...more })).pipe(
+      Effect.provide(Dialer.layer)
+    )
 
   /** Kills the processes that serve a connection each: the one that watches over it, and the one that has it. */
   const kill = Effect.gen(function*() {
@@ -64,7 +67,7 @@ const make = Effect.gen(function*() {
       }
     }
   })
-  return { ...user, key: `${directory}/id`, connect, kill }
+  return { ...user, key: `${directory}/id`, settings, connect, kill }
 })
 
 export class SshForwards extends Context.Service<SshForwards, Effect.Success<typeof make>>()("test/peers/SshForwards") {
