@@ -31,6 +31,9 @@ const named = ({ detail, method }: Attempt, note?: string): string => {
   return words.length === 0 ? method : `${method} (${words.join("; ")})`
 }
 
+/** `SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE` */
+const noMoreMethods = 14
+
 /**
  * Tries one way after the other until the server lets us in.
  *
@@ -70,9 +73,12 @@ export class Login {
   })
 
   /** What it means for the login that the server hangs up: where it has enough of attempts, the login has failed. */
-  endedBy(goodbye: Error): AuthenticationFailed | undefined {
+  endedBy(goodbye: Error & { readonly code?: unknown }): AuthenticationFailed | undefined {
     const last = this.tried.at(-1)
-    if (last === undefined || !/auth/i.test(goodbye.message)) return undefined
+    // what the server says has a number, by which OpenSSH means anything (RFC 4253, section 11.1)
+    const isAbout = goodbye.code === noMoreMethods ||
+      (typeof goodbye.code === "number" && /auth/i.test(goodbye.message))
+    if (last === undefined || !isAbout) return undefined
     this.tried.splice(-1, 1, `${last}: ${goodbye.message}`)
     return this.failure()
   }

@@ -66,4 +66,15 @@ describe("certificate", () => {
       assert.strictEqual(problem({ kind: 3 }), "is a certificate of a kind that is not known, not of a user")
       assert.strictEqual(problem({}, 0, other), "belongs to another key")
     }))
+
+  it.effect("reads nothing that is cut off, and any byte without failing", () =>
+    Effect.gen(function*() {
+      const [type = "", base64 = ""] = certificateOf(yield* publicKey(keys[0]!)).split(" ")
+      const bytes = Buffer.from(base64, "base64")
+      const parsed = (bytes: Uint8Array) => parse(`${type} ${Buffer.from(bytes).toString("base64")}`)
+      for (let at = 0; at < bytes.length; at++) {
+        assert.isUndefined(parsed(bytes.subarray(0, at)))
+        parsed(Buffer.from(bytes).fill(bytes[at]! ^ 0x5a, at, at + 1))
+      }
+    }))
 })

@@ -110,12 +110,20 @@ describe("Login", () => {
   it.effect("takes a goodbye that is about the login for its end, and no other", () =>
     Effect.gen(function*() {
       const login = new Login([{ ...key, run: () => Effect.never }])
-      assert.isUndefined(login.endedBy(new Error("Too many authentication failures")))
+      const goodbye = (code: number, words: string) => Object.assign(new Error(words), { code })
+      const tooMany = goodbye(2, "Too many authentication failures")
+      assert.isUndefined(login.endedBy(tooMany))
       yield* Effect.timeoutOption(login.run(exchange, "demo"), 0)
-      assert.isUndefined(login.endedBy(new Error("read ECONNRESET")))
-      assert.deepInclude(login.endedBy(new Error("Too many authentication failures")), {
+      const others = [
+        new Error("read ECONNRESET"),
+        new Error("Malformed USERAUTH_FAILURE"),
+        goodbye(11, "Server is going")
+      ]
+      for (const other of others) assert.isUndefined(login.endedBy(other))
+      assert.deepInclude(login.endedBy(tooMany), {
         tried: ["publickey (key): Too many authentication failures"],
         remaining: []
       })
+      assert.deepInclude(login.endedBy(goodbye(14, "No more")), { remaining: [] })
     }).pipe(Effect.scoped))
 })

@@ -167,4 +167,20 @@ describe("privateKey", () => {
       const locked = generateKey(passphrase).private
       assert.notInclude(yield* problem(locked, Redacted.make("barley")), "barley")
     }))
+
+  it.effect("has a typed answer to a damaged key, whatever byte is wrong", () =>
+    Effect.gen(function*() {
+      const { private: key, public: line } = generateKey()
+      const [begin = "", ...lines] = key.trim().split("\n")
+      const end = lines.pop() ?? ""
+      const bytes = Buffer.from(lines.join(""), "base64")
+      for (let at = 0; at < bytes.length; at++) {
+        for (const damaged of [bytes.subarray(0, at), Buffer.from(bytes).fill(bytes[at]! ^ 0x5a, at, at + 1)]) {
+          const result = yield* Effect.result(read(`${begin}\n${damaged.toString("base64")}\n${end}\n`))
+          if (result._tag === "Failure") assert.include(["KeyUnreadable", "Unsupported"], result.failure._tag)
+          // the comment, the checks against a wrong passphrase, the private half: nobody can tell
+          else assert.strictEqual(result.success.type, line.split(" ")[0])
+        }
+      }
+    }))
 })
