@@ -129,6 +129,27 @@ describeOnNetworks("SshSession.listener", (test, network) => {
       yield* session.listener.bind(address)
     }))
 
+  test("does not wait for ever for a server that says nothing any more", () =>
+    Effect.gen(function*() {
+      const { server, session } = yield* connected()
+      const scope = yield* Scope.make()
+      const { accept } = yield* Scope.provide(session.listener.bind(loopback), scope)
+      yield* server.freeze
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* reasonOf(Effect.scoped(accept)))["_tag"], "Closed")
+    }), 20_000)
+
+  test("stops waiting for that when the session is lost", () =>
+    Effect.gen(function*() {
+      const { server, session } = yield* connected()
+      const scope = yield* Scope.make()
+      yield* Scope.provide(session.listener.bind(loopback), scope)
+      yield* server.freeze
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      yield* server.kill
+      yield* Fiber.join(closing)
+    }))
+
   test("says that an address is in use", () =>
     Effect.gen(function*() {
       const { address } = yield* rawServer()
