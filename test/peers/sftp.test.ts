@@ -35,7 +35,7 @@ const remoteSha256 = (session: SshSession, path: string) =>
   Effect.map(session.execute(`sha256sum ${path}`), ({ text }) => text.split(" ")[0])
 
 const status = (sftp: Effect.Effect<unknown, { readonly reason: object }>) =>
-  Effect.map(reasonOf(sftp), ({ code, status }) => `${code} ${status}`)
+  Effect.map(reasonOf(sftp), ({ code, status }) => `${String(code)} ${String(status)}`)
 
 const peers = Layer.mergeAll(Dialer.layer, services)
 

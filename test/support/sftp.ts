@@ -31,9 +31,10 @@ export const served = Effect.fnUntraced(function*(
     else for (const piece of fragments(bytes, sizes)) requests.receive(piece)
   }
   const requests = new Requests({
-    write: (bytes) => {
+    send: (bytes) => {
       const copy = Buffer.from(bytes)
       setImmediate(() => serving.receive(copy))
+      return true
     },
     grant: (bytes) => {
       granted += bytes
@@ -74,16 +75,17 @@ export const scripted = Effect.fnUntraced(function*(version = 3, extensions: Rea
   const sent: Array<Sent> = []
   let pending = Buffer.alloc(0)
   let closed = false
-  const take = (bytes: Uint8Array) => {
+  const send = (bytes: Uint8Array) => {
     pending = Buffer.concat([pending, bytes])
     while (pending.length >= 9 && pending.length >= pending.readUInt32BE(0) + 4) {
       const packet = pending.subarray(0, pending.readUInt32BE(0) + 4)
       pending = pending.subarray(packet.length)
       sent.push({ kind: packet[4]!, id: packet.readUInt32BE(5), body: new Cursor(packet.subarray(9)) })
     }
+    return true
   }
   const requests = new Requests({
-    write: take,
+    send,
     grant: () => {},
     close: () => {
       closed = true

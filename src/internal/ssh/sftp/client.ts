@@ -48,7 +48,15 @@ const onChannel = (connection: Connection, channel: ClientChannel): Requests => 
     }
   })
   const requests = new Requests({
-    write: (bytes) => void channel.write(bytes),
+    send: (bytes, taken) => {
+      let waiting = false
+      channel.write(bytes, () => {
+        if (waiting) taken()
+      })
+      // ssh2 copies what it can send at once, and keeps the rest until the server gives it room
+      waiting = channel.writableLength > 0
+      return !waiting
+    },
     grant: (bytes) => void incoming.grant(bytes),
     close: () => {
       forget()
@@ -68,7 +76,7 @@ const onChannel = (connection: Connection, channel: ClientChannel): Requests => 
 /** Agrees with a server on how to go on: what it can do, and how much of it at a time. */
 export const greet = Effect.fnUntraced(function*(requests: Requests) {
   const { extensions, version } = yield* requests.greet
-  if (version !== 3) return yield* Effect.fail(requests.violated(`the server speaks version ${version} of SFTP, not 3`))
+  if (version !== 3) return yield* requests.violated(`the server speaks version ${version} of SFTP, not 3`)
   if (!extensions.has("limits@openssh.com")) return { requests, extensions, limits: smallest } satisfies Client
   const about = { operation: "limits", path: "" }
   const size = (value: bigint, otherwise: number) =>

@@ -233,7 +233,7 @@ export const mkdirs = (client: Client, path: string, mode: number | undefined): 
     }
     // version 3 has no number for what exists
     return stat(client, path).pipe(
-      Effect.catch(() => Effect.fail(reason)),
+      Effect.mapError(() => reason),
       Effect.flatMap(({ type }) => type === "Directory" ? Effect.void : Effect.fail(reason))
     )
   })

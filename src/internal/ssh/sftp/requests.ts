@@ -7,13 +7,13 @@ import {
   TransferProtocol
 } from "../../../errors/SshError.ts"
 import { AnswerReader } from "./answers.ts"
-import { Outbox } from "./outbox.ts"
+import { Outbox, type Send } from "./outbox.ts"
 import { Pace } from "./pace.ts"
 import { Cursor, encode, type Field, Kind } from "./packet.ts"
 
 /** The bytes to and from a server. */
 export interface Link {
-  readonly write: (bytes: Uint8Array) => void
+  readonly send: Send
   /** Lets the server send so many bytes more than it may, once. */
   readonly grant: (bytes: number) => void
   readonly close: () => void
@@ -109,7 +109,7 @@ export class Requests {
   constructor(link: Link) {
     this.link = link
     this.pace = new Pace(link.grant)
-    this.outbox = new Outbox(link.write)
+    this.outbox = new Outbox(link.send)
     this.answers = new AnswerReader({
       onPacket: this.onPacket,
       onDataStart: this.onDataStart,
@@ -174,7 +174,7 @@ export class Requests {
         resume(Effect.succeed({ version, extensions }))
       }
     }
-    this.link.write(Buffer.of(0, 0, 0, 5, Kind.Init, 0, 0, 0, 3))
+    this.outbox.add(Buffer.of(0, 0, 0, 5, Kind.Init, 0, 0, 0, 3))
   })
 
   /** Asks for something. `data` belongs to the packet and is not copied. */
@@ -188,12 +188,12 @@ export class Requests {
     const id = this.lastId
     this.waiting.set(id, receiver)
     if (data === undefined) {
-      this.outbox.send(encode(kind, id, fields))
+      this.outbox.add(encode(kind, id, fields))
     } else {
       let size = 0
       for (const piece of data) size += piece.length
-      this.outbox.send(encode(kind, id, fields, size))
-      for (const piece of data) this.outbox.send(piece)
+      this.outbox.add(encode(kind, id, fields, size))
+      for (const piece of data) this.outbox.add(piece)
     }
     return id
   }
