@@ -82,6 +82,7 @@ const isKnown = (protocol: unknown): protocol is Protocol => {
 
 type SendPacket = (protocol: Protocol, packet: Uint8Array) => void
 
+// this file loads nothing else of ssh2, which `binding.ts` has to come before
 const loadSendPacket = (): SendPacket | undefined => {
   try {
     const utils: { readonly sendPacket?: SendPacket } = require("ssh2/lib/protocol/utils.js")
