@@ -47,10 +47,12 @@ import type * as Scope from "effect/Scope"
 import type { DialError } from "../errors/DialError.ts"
 import { SshError, type SshErrorReason } from "../errors/SshError.ts"
 import { scopedUnlessFailed } from "../internal/net/duplex.ts"
+import * as Observe from "../internal/observe.ts"
 import * as Command from "../internal/proxy/command.ts"
 import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
 import { Observer } from "../internal/ssh/observe.ts"
+import * as Pool from "../internal/ssh/pool.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
 import type * as SshProcess from "./SshProcess.ts"
@@ -147,20 +149,23 @@ const open: (
   return SshSession.make(connection, name, { connectTimeout: dialer.connectTimeout, env: settings.env })
 })
 
+const over = (connect: Ssh["Service"]["connect"]): Ssh["Service"] => {
+  const traced = (settings: SshSettings) =>
+    Observe.traced("Ssh.connect", () => ({ "server.name": nameOf(settings, settings.port ?? 22) }))(connect(settings))
+  return {
+    connect: traced,
+    execute: (settings, command, options) =>
+      Effect.scoped(Effect.flatMap(traced(settings), (session) => session.execute(command, options)))
+  }
+}
+
 /**
  * The service over a Dialer you have in hand.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (dialer: Dialer["Service"]): Ssh["Service"] => {
-  const connect = Effect.fn("Ssh.connect")((settings: SshSettings) => open(dialer, settings))
-  return {
-    connect,
-    execute: (settings, command, options) =>
-      Effect.scoped(Effect.flatMap(connect(settings), (session) => session.execute(command, options)))
-  }
-}
+export const make = (dialer: Dialer["Service"]): Ssh["Service"] => over((settings) => open(dialer, settings))
 
 /**
  * SSH over the Dialer below.
@@ -169,3 +174,59 @@ export const make = (dialer: Dialer["Service"]): Ssh["Service"] => {
  * @since 0.1.0
  */
 export const layer: Layer.Layer<Ssh, never, Dialer> = Layer.fresh(Layer.effect(Ssh, Effect.map(Dialer, make)))
+
+/**
+ * How sessions are shared.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PoolOptions {
+  /** How long a session that nobody uses is kept. Default 1 minute. */
+  readonly idleTimeToLive?: Duration.Input | undefined
+  /** How many connections there may be to one server. Default 4. */
+  readonly maxConnections?: number | undefined
+  /**
+   * With how many users of one connection another one is opened, as long as there may be more. Default 10, which is how many
+   * commands OpenSSH runs on one connection (`MaxSessions`).
+   */
+  readonly usersPerConnection?: number | undefined
+}
+
+/**
+ * The service with sessions that are shared: `connect` gives whoever asks with the same settings the same session, and
+ * `execute` runs its command in it, without a login of its own. Sessions are closed with the scope.
+ *
+ * **Details**
+ *
+ * - Settings are the same when they are equal: the same object, or objects with equal values. Functions in them, as those of
+ *   `HostKeys`, are equal to themselves only, so keep settings in a constant.
+ * - A session that was lost is opened anew for the next one who asks. Who was using it is told with `ConnectionLost`; nothing
+ *   is run a second time, as nobody knows what it did the first time.
+ * - `connect` counts as a user of the session until its scope ends, `execute` until its command has.
+ * - A session's `close` closes it for all who use it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const pool = (options: PoolOptions = {}): Effect.Effect<Ssh["Service"], never, Dialer | Scope.Scope> =>
+  Effect.gen(function*() {
+    const dialer = yield* Dialer
+    return over(
+      yield* Pool.make((settings: SshSettings) => open(dialer, settings), {
+        idleTimeToLive: options.idleTimeToLive ?? "1 minute",
+        maxConnections: options.maxConnections ?? 4,
+        usersPerConnection: options.usersPerConnection ?? 10
+      })
+    )
+  })
+
+/**
+ * SSH over the Dialer below, with sessions that are shared and reconnect: see `pool`. Each call makes a new layer with
+ * sessions of its own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerPooled = (options?: PoolOptions): Layer.Layer<Ssh, never, Dialer> =>
+  Layer.fresh(Layer.effect(Ssh, pool(options)))

@@ -99,6 +99,14 @@ keepsNetworksApart("Ssh.layer", Ssh.Ssh, Ssh.layer, (ssh) =>
     hostKeys: HostKeys.insecureAcceptAny
   }))
 
+keepsNetworksApart("Ssh.layerPooled", Ssh.Ssh, Ssh.layerPooled(), (ssh) =>
+  ssh.connect({
+    host: "nowhere.test",
+    username: "nobody",
+    auth: SshAuth.password(Redacted.make("none")),
+    hostKeys: HostKeys.insecureAcceptAny
+  }))
+
 keepsNetworksApart(
   "Grpc.layer",
   Grpc.Grpc,
