@@ -11,6 +11,7 @@ import * as ProxyCommand from "../../src/layers/ProxyCommand.ts"
 import * as SshTunnel from "../../src/layers/SshTunnel.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
+import * as SshAuth from "../../src/services/SshAuth.ts"
 import * as SshSettings from "../../src/services/SshSettings.ts"
 import { closedPort } from "../support/servers.ts"
 import { loginUser } from "./support/loginUser.ts"
@@ -27,6 +28,11 @@ const make = Effect.gen(function*() {
   const keygen = sshKeygen(users)
   yield* keygen("-q", "-t", "ed25519", "-N", "", "-f", "id")
   yield* keygen("-q", "-t", "ed25519", "-N", passphrase, "-f", "id_locked")
+  yield* keygen("-q", "-t", "ed25519", "-N", "", "-f", "ca")
+  yield* keygen("-q", "-t", "ed25519", "-N", "", "-f", "id_certified")
+  yield* keygen("-q", "-s", "ca", "-I", "somebody", "-n", username, "id_certified.pub")
+  // away from its key, so that only the configuration leads to it
+  yield* fs.rename(`${users}/id_certified-cert.pub`, `${users}/certificate`)
   const authorized = yield* Effect.forEach(["id", "id_locked"], (name) => fs.readFileString(`${users}/${name}.pub`))
   const server = Effect.fnUntraced(function*(name: string, ports: number) {
     const directory = yield* folder(name)
@@ -36,7 +42,7 @@ const make = Effect.gen(function*() {
       directory,
       ports,
       config: () =>
-        `HostKey ${directory}/host\nAuthorizedKeysFile ${directory}/authorized_keys\nAcceptEnv PEER_*\nPasswordAuthentication no\n`
+        `HostKey ${directory}/host\nAuthorizedKeysFile ${directory}/authorized_keys\nTrustedUserCAKeys ${users}/ca.pub\nAcceptEnv PEER_*\nPasswordAuthentication no\n`
     })
     const key = (yield* fs.readFileString(`${directory}/host.pub`)).split(" ", 2).join(" ")
     return { ...sshd, known: sshd.ports.map((port) => `[127.0.0.1]:${port} ${key}\n`).join("") }
@@ -87,6 +93,10 @@ Host target-nobody
 Host target-locked
   ProxyJump gate
   IdentityFile ${users}/id_locked
+Host target-certified
+  IdentityFile ${users}/id_certified
+  CertificateFile ${users}/missing
+  CertificateFile ${users}/certificate
 Host nobody
   Port ${refused}
   ProxyJump gate
@@ -207,6 +217,22 @@ layer(Servers.layer, { excludeTestServices: true, timeout: "60 seconds" })("the 
       assert.include(yield* execute(settings), username)
       assert.deepStrictEqual(asked, [`${users}/id_locked`])
     }))
+
+  it.effect("uses the certificate that the configuration names, with its key", () =>
+    Effect.gen(function*() {
+      const { configFile, users, username } = yield* Servers
+      const settings = yield* settingsOf("target-certified")
+      const [way, ...others] = [settings.auth].flat()
+      assert.deepInclude(way, { _tag: "PrivateKey", key: `${users}/id_certified`, certificate: `${users}/certificate` })
+      // the second is the key of all hosts, which would do without
+      assert.lengthOf(others, 1)
+      assert.include(yield* execute({ ...settings, auth: way! }), username)
+      const plain = yield* Effect.flip(
+        execute({ ...settings, auth: SshAuth.privateKey({ key: `${users}/id_certified` }) })
+      )
+      assert.strictEqual(plain.reason._tag, "AuthenticationFailed")
+      assert.include(yield* run(ssh, ["-F", configFile, "target-certified", say]), username)
+    }).pipe(Effect.provide(services)))
 
   it.effect("uses the agent for a key of which there is only the public part", () =>
     Effect.gen(function*() {

@@ -9,13 +9,15 @@ import * as Fs from "node:fs"
 import { generateKey, make, type SshServerOptions } from "../../examples/peers/sshServer.ts"
 import type { SshError } from "../../src/errors/SshError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
+import * as Listener from "../../src/services/Listener.ts"
 import * as Ssh from "../../src/services/Ssh.ts"
 import * as SshAgent from "../../src/services/SshAgent.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
 import * as SshSettings from "../../src/services/SshSettings.ts"
 import { leavesNothing } from "../support/leaks.ts"
-import { temporaryFolder } from "../support/servers.ts"
+import { rawServer, temporaryFolder } from "../support/servers.ts"
 import { secret, until } from "../support/ssh.ts"
+import { readAll } from "../support/streams.ts"
 
 const test = (title: string, body: () => Effect.Effect<unknown, unknown, Scope.Scope>) =>
   it.live(title, () => leavesNothing(Effect.scoped(body())), 30_000)
@@ -162,6 +164,24 @@ describe("SshSettings.fromConfig", () => {
       ])
       const everywhere = yield* fromConfig("GatewayPorts yes\nLocalForward 80 web:81\n")
       assert.deepInclude(everywhere.forwards[0], { bind: { host: "0.0.0.0", port: 80 } })
+    }))
+
+  test("gives forwardings that a session starts", () =>
+    Effect.gen(function*() {
+      const raw = yield* rawServer()
+      yield* Effect.forkScoped(Effect.map(raw.next, (socket) => socket.pipe(socket)))
+      const { place } = yield* server({ password: Redacted.value(secret) })
+      const { configFile, directory } = yield* configuration(
+        `${place}StrictHostKeyChecking accept-new\nLocalForward {dir}/%n.sock ${raw.address}\n`
+      )
+      const settings = yield* SshSettings.fromConfig("web", { configFile, auth: () => [SshAuth.password(secret)] })
+      yield* Effect.gen(function*() {
+        const session = yield* Ssh.make(yield* Dialer.Dialer).connect(settings)
+        yield* session.forward(settings.forwards)
+        const duplex = yield* (yield* Dialer.Dialer).dial({ path: `${directory}/web.sock` })
+        duplex.end("forwarded")
+        assert.strictEqual((yield* readAll(duplex)).bytes.toString(), "forwarded")
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(Dialer.layer, Listener.layer)))
     }))
 
   test("lets options have the last word about user and port", () =>
