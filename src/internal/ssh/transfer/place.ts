@@ -2,6 +2,9 @@ import * as Effect from "effect/Effect"
 import type { Files } from "./files.ts"
 import { temporaryBeside } from "./names.ts"
 
+/** How long what is left of a failed file may take to be removed. */
+const patience = "5 seconds"
+
 /** Where a file is written until it is whole. */
 export interface Place {
   readonly path: string
@@ -27,5 +30,8 @@ export const fill = <A, E, E2, R>(
 ): Effect.Effect<A, E | E2, R> => {
   if (place.final) return write
   const placed = Effect.tap(write, () => to.rename(place.path, target))
-  return place.kept ? placed : Effect.onError(placed, () => Effect.ignore(to.remove(place.path)))
+  if (place.kept) return placed
+  // a server that no longer answers is not waited for
+  const cleared = Effect.timeoutOption(Effect.interruptible(to.remove(place.path)), patience)
+  return Effect.onError(placed, () => Effect.ignore(cleared))
 }
