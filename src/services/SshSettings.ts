@@ -136,8 +136,8 @@ export interface SshSettings {
   /** Servers to go through, the first one first: each is dialled from the one before. */
   readonly jump?: SshSettings | ReadonlyArray<SshSettings> | undefined
   /**
-   * A command whose input and output are the connection to the server, instead of the Dialer: `%h` and `%p` in it stand for
-   * host and port. The shell of this machine runs it. With `jump`, it leads to the first of those.
+   * A command whose input and output are the connection to the server, instead of the Dialer, as `ProxyCommand` has it: `%h`
+   * and `%p` in it stand for host and port. With `jump`, it leads to the first of those.
    */
   readonly proxyCommand?: string | undefined
   /** Which algorithms to offer. */

@@ -47,6 +47,10 @@ const behind = Effect.fnUntraced(function*(options: SshServerOptions = {}) {
   return { ...server, settings }
 })
 
+/** Connects to where it is told to, and passes everything on. */
+const relay = `${process.execPath} -e 'const s=require("net").connect(+process.argv[2],process.argv[1]);` +
+  `process.stdin.pipe(s).pipe(process.stdout)' %h %p`
+
 const nameOf = ({ host, port }: SshSettings.SshSettings) => `ssh demo@${host}:${port}`
 
 describeOnNetworks("Ssh through jump hosts", (test) => {
@@ -162,8 +166,6 @@ describe("Ssh through jump hosts", () => {
     Effect.gen(function*() {
       const gate = yield* behind()
       const target = yield* behind()
-      const relay = `${process.execPath} -e 'const s=require("net").connect(+process.argv[2],process.argv[1]);` +
-        `process.stdin.pipe(s).pipe(process.stdout)' %h %p`
       const session = yield* connect({ ...target.settings, jump: gate.settings, proxyCommand: relay })
       assert.strictEqual((yield* session.execute("echo all")).text, "all\n")
       assert.deepStrictEqual([gate.connections(), target.connections()], [1, 1])
@@ -171,17 +173,20 @@ describe("Ssh through jump hosts", () => {
 })
 
 describe("SshTunnel.layer with jump hosts", () => {
-  test("dials from the last of them", () =>
+  test("dials from the last of them, and by a command to the first", () =>
     Effect.gen(function*() {
       const raw = yield* rawServer()
       yield* Effect.forkScoped(Effect.forever(Effect.map(raw.next, (socket) => socket.pipe(socket))))
       const gate = yield* behind()
       const bastion = yield* behind()
-      const layer = SshTunnel.layer({ ...bastion.settings, jump: gate.settings }).pipe(Layer.provide(Dialer.layer))
-      const dialer = Context.get(yield* Layer.build(layer), Dialer.Dialer)
-      const duplex = yield* dialer.dial(raw.address)
-      duplex.end("far away")
-      assert.strictEqual((yield* readAll(duplex)).bytes.toString(), "far away")
+      for (const proxyCommand of [undefined, relay]) {
+        const settings = { ...bastion.settings, jump: gate.settings, proxyCommand }
+        const layer = SshTunnel.layer(settings).pipe(Layer.provide(Dialer.layer))
+        const dialer = Context.get(yield* Layer.build(layer), Dialer.Dialer)
+        const duplex = yield* dialer.dial(raw.address)
+        duplex.end("far away")
+        assert.strictEqual((yield* readAll(duplex)).bytes.toString(), "far away")
+      }
     }))
 })
 
