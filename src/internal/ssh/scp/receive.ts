@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { SshError } from "../../../errors/SshError.ts"
 import { type Job, stays } from "../transfer/file.ts"
-import { type Files, find } from "../transfer/files.ts"
+import { type Files, find, makeFolder } from "../transfer/files.ts"
 import { join, refusal } from "../transfer/names.ts"
 import type { Attributes, TransferFailure } from "../transfer/options.ts"
 import { fill, placeOf } from "../transfer/place.ts"
@@ -191,18 +191,14 @@ export const receiver = (wire: Wire, job: Job) => {
         meter.copied()
         return yield* wire.send(ok)
       }),
-      enter: Effect.fnUntraced(function*({ path, relative }, { mode }, isRoot) {
-        const made = yield* Effect.result(files.makeDirectory(path!, (mode & 0o777) | 0o700))
-        if (made._tag === "Failure") {
-          const there = yield* find(files, path!, isRoot ? "stat" : "lstat")
-          if (there?.type !== "Directory") {
-            yield* missed(relative, made.failure)
-            return false
-          }
-        }
-        meter.directories++
-        return true
-      }),
+      enter: ({ path, relative }, { mode }, isRoot) =>
+        makeFolder(files, path!, mode, isRoot).pipe(
+          Effect.map(() => {
+            meter.directories++
+            return true
+          }),
+          Effect.catch((error) => Effect.as(missed(relative, error), false))
+        ),
       leave: ({ path }, attributes) =>
         settings.preserve ? files.change(path!, { mode: attributes.mode, times: attributes }) : Effect.void
     })

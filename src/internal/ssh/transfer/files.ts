@@ -79,3 +79,23 @@ export const find = <E>(
   path: string,
   how: "stat" | "lstat" = "stat"
 ): Effect.Effect<Attributes | undefined, E> => Effect.catchIf(files[how](path), files.isMissing, () => Effect.undefined)
+
+/**
+ * Makes a folder, unless there is one, and says whether it is new. A link in its place will do for the outermost folder only:
+ * in a copy one may lead out of it, and the names below are the other side's choice.
+ */
+export const makeFolder = <E>(
+  files: Files<E>,
+  path: string,
+  mode: number,
+  isRoot: boolean
+): Effect.Effect<boolean, E> =>
+  // its owner has to be able to put something into it
+  Effect.as(files.makeDirectory(path, (mode & 0o777) | 0o700), true).pipe(
+    Effect.catch((error) =>
+      Effect.flatMap(
+        find(files, path, isRoot ? "stat" : "lstat"),
+        (there) => there?.type === "Directory" ? Effect.succeed(false) : Effect.fail(error)
+      )
+    )
+  )

@@ -4,7 +4,7 @@ import * as Queue from "effect/Queue"
 import * as Semaphore from "effect/Semaphore"
 import type { SshError } from "../../../errors/SshError.ts"
 import { copyFile, type Job, sourceOf } from "./file.ts"
-import { type Entry, type Files, find } from "./files.ts"
+import { type Entry, type Files, find, makeFolder } from "./files.ts"
 import { join, refusal } from "./names.ts"
 import type { Attributes, TransferFailure } from "./options.ts"
 import { step, type Trail, trailhead } from "./walk.ts"
@@ -73,16 +73,6 @@ export const copyTree = Effect.fnUntraced(
           }))
         : effect
 
-    /** Whether a folder is new. */
-    const makeFolder = Effect.fnUntraced(function*(path: string, mode: number, isRoot: boolean) {
-      // its owner has to be able to put something into it
-      const made = yield* Effect.result(to.makeDirectory(path, mode | 0o700))
-      if (made._tag === "Success") return true
-      // a link in a copy may lead out of it, and the names below are the other side's choice
-      const there = yield* find(to, path, isRoot ? "stat" : "lstat")
-      return there?.type === "Directory" ? false : yield* Effect.fail(made.failure)
-    })
-
     /** What is wrong with the names in a folder, which are the other side's choice. */
     const wrongWith = (entries: ReadonlyArray<Entry>): string | undefined => {
       const names = new Set<string>()
@@ -99,7 +89,7 @@ export const copyTree = Effect.fnUntraced(
       Effect.gen(function*() {
         const { relative, source, target, trail } = parent
         const [folder, entries] = yield* reading.withPermit(Effect.gen(function*() {
-          const fresh = yield* makeFolder(target, parent.attributes.mode & 0o777, relative === "")
+          const fresh = yield* makeFolder(to, target, parent.attributes.mode, relative === "")
           return [{ ...parent, fresh }, yield* from.list(source)] as const
         }))
         const wrong = wrongWith(entries)
