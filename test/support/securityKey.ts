@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Crypto from "node:crypto"
 import { MemoryDuplex } from "../../src/internal/memory/duplex.ts"
 import { message, readMessage } from "../../src/internal/ssh/auth/agent.ts"
-import { Reader, string, uint32 } from "../../src/internal/ssh/auth/wire.ts"
+import { Reader, string, uint32 } from "../../src/internal/ssh/wire.ts"
 import type { SshAgent } from "../../src/services/SshAgent.ts"
 
 const application = "ssh:"

@@ -1,5 +1,5 @@
 /** Certificates as an authority makes them, except that nobody signs them: only servers look at the signature. */
-import { Reader, string, uint32 } from "../../src/internal/ssh/auth/wire.ts"
+import { Reader, string, uint32 } from "../../src/internal/ssh/wire.ts"
 
 const uint64 = (value: bigint) => {
   const bytes = Buffer.alloc(8)

@@ -7,7 +7,7 @@ import { answer } from "../../net/handshake.ts"
 import { parse } from "../hostKeys/publicKey.ts"
 import { type Agent, NoAnswer } from "./credential.ts"
 import type { Algorithm } from "./signature.ts"
-import { Reader, string, uint32 } from "./wire.ts"
+import { Reader, string, uint32 } from "../wire.ts"
 
 export const message = {
   failure: 5,

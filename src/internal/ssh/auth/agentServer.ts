@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream"
 import { message, readMessage } from "./agent.ts"
 import type { LocalKey } from "./localKeys.ts"
 import { algorithmFor, sign } from "./signature.ts"
-import { Reader, string, uint32 } from "./wire.ts"
+import { Reader, string, uint32 } from "../wire.ts"
 
 const failure = Buffer.of(message.failure)
 

@@ -1,6 +1,6 @@
 /** User certificates of OpenSSH (`PROTOCOL.certkeys`): a public key with who may use it, signed by an authority. */
 import { fingerprint, fromBase64, parse as parsePublicKey } from "../hostKeys/publicKey.ts"
-import { Reader } from "./wire.ts"
+import { Reader } from "../wire.ts"
 
 export interface Certificate {
   /** The certificate in SSH's own format. */

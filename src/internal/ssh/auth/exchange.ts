@@ -2,7 +2,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { createRequire } from "node:module"
 import { Unsupported } from "../../../errors/SshError.ts"
-import { string } from "./wire.ts"
+import { string } from "../wire.ts"
 
 const require = createRequire(import.meta.url)
 

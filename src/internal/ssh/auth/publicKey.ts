@@ -6,7 +6,7 @@ import { type Reply, request } from "./exchange.ts"
 import type { Attempt, Outcome } from "./login.ts"
 import { orGivenUp, settled } from "./methods.ts"
 import { type Algorithm, algorithmFor } from "./signature.ts"
-import { boolean, string } from "./wire.ts"
+import { boolean, string } from "../wire.ts"
 
 /** A public key, or a certificate, and a way to sign for it. */
 export interface Identity {

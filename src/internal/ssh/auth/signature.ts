@@ -1,6 +1,6 @@
 /** Signatures as SSH writes them (RFC 4253, section 6.6; RFC 5656, section 3.1; RFC 8332; RFC 8709). */
 import * as Crypto from "node:crypto"
-import { mpint, string } from "./wire.ts"
+import { mpint, string } from "../wire.ts"
 
 /** A private key that is ready to sign. */
 export interface PrivateKey {

@@ -3,7 +3,7 @@ import * as IpNetwork from "effect/net/IpNetwork"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
 import * as Os from "node:os"
-import { matchesList } from "./patterns.ts"
+import { matchesList } from "../patterns.ts"
 
 /** What the conditions of a `Match` line are about. */
 export interface Subject {

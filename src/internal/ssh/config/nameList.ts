@@ -1,4 +1,4 @@
-import { matches, matchesList } from "./patterns.ts"
+import { matches, matchesList } from "../patterns.ts"
 
 /** Every name once, where it comes first. */
 const unique = (names: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(names)]

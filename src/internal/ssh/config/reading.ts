@@ -7,7 +7,7 @@ import * as Keywords from "./keywords.ts"
 import * as Line from "./line.ts"
 import type { Machine } from "./machine.ts"
 import * as Match from "./match.ts"
-import { matches, matchesAny, matchesList } from "./patterns.ts"
+import { matches, matchesAny, matchesList } from "../patterns.ts"
 import * as Tokens from "./tokens.ts"
 
 /** Where something is written. */

@@ -9,7 +9,7 @@ import * as Forward from "./forward.ts"
 import { defaults, type HostConfig } from "./hostConfig.ts"
 import * as Jump from "./jump.ts"
 import type { Machine } from "./machine.ts"
-import { matches } from "./patterns.ts"
+import { matches } from "../patterns.ts"
 import * as Reading from "./reading.ts"
 import * as Tokens from "./tokens.ts"
 

@@ -1,7 +1,7 @@
 import * as NetAddress from "effect/net/NetAddress"
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
-import { matchesList } from "../config/patterns.ts"
+import { matchesList } from "../patterns.ts"
 
 /** The server whose key is being checked, as `HostKeys.Server`. */
 export interface Server {

@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
-import { Reader, string } from "../auth/wire.ts"
+import { Reader, string } from "../wire.ts"
 
 /** A key as a server shows it. */
 export interface HostKey {

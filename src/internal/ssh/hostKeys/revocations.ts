@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import * as Crypto from "node:crypto"
-import { Reader } from "../auth/wire.ts"
+import { Reader } from "../wire.ts"
 import * as PublicKey from "./publicKey.ts"
 
 /** Keys that nobody may use any more. */

@@ -11,8 +11,10 @@ import type { Chunks, Files, Writer } from "./files.ts"
 import { join, temporaryBeside } from "./names.ts"
 import type { Attributes, EntryType } from "./options.ts"
 
-/** How much is read at once: what a packet of SFTP carries. */
-const chunkSize = 255 * 1024
+/** How much is read at once. */
+const chunkSize = 1024 * 1024
+/** How much is written at once. */
+const blockSize = 512 * 1024
 
 const typeOf = (type: FileSystem.File.Type): EntryType =>
   type === "File" || type === "Directory" || type === "SymbolicLink" ? type : "Other"
@@ -28,8 +30,6 @@ const attributesOf = (info: FileSystem.File.Info): Attributes => ({
   mtime: seconds(info.mtime)
 })
 
-const joined = (chunks: Chunks): Uint8Array => chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
-
 /** A file's bytes from here on, the next of them read while those before are used. */
 const readAhead = Effect.fnUntraced(function*(file: FileSystem.File) {
   const scope = yield* Effect.scope
@@ -42,6 +42,56 @@ const readAhead = Effect.fnUntraced(function*(file: FileSystem.File) {
     return Arr.of(chunk.value)
   })
   return pull
+})
+
+/**
+ * Writes a file in large blocks, one of them while the next fills up. The two are used again and again: what comes from the
+ * network is in many small pieces, and calling the system for each, or joining them, costs more than to copy them.
+ */
+const inBlocks = Effect.fnUntraced(function*(file: FileSystem.File) {
+  const scope = yield* Effect.scope
+  let block: Uint8Array = Buffer.allocUnsafeSlow(blockSize)
+  let filled = 0
+  let spare: Uint8Array | undefined
+  let writing: Fiber.Fiber<void, PlatformError.PlatformError> | undefined
+
+  const written = Effect.suspend(() => writing === undefined ? Effect.void : Fiber.join(writing))
+
+  const flush = Effect.gen(function*() {
+    yield* written
+    // the system may still be at it when an interrupted effect has gone on
+    const write = Effect.uninterruptible(file.writeAll(block.subarray(0, filled)))
+    writing = yield* Effect.forkIn(write, scope, { startImmediately: true })
+    const free = spare ?? Buffer.allocUnsafeSlow(blockSize)
+    spare = block
+    block = free
+    filled = 0
+  })
+
+  const put = (chunks: Chunks, index: number, from: number): Effect.Effect<void, PlatformError.PlatformError> =>
+    Effect.suspend(() => {
+      for (let at = from; index < chunks.length; index++, at = 0) {
+        const chunk = chunks[index]!
+        while (at < chunk.length) {
+          const size = Math.min(chunk.length - at, blockSize - filled)
+          block.set(chunk.subarray(at, at + size), filled)
+          at += size
+          filled += size
+          if (filled === blockSize) return Effect.andThen(flush, put(chunks, index, at))
+        }
+      }
+      return Effect.void
+    })
+
+  const writer: Writer<PlatformError.PlatformError> = {
+    write: (chunks) => put(chunks, 0, 0),
+    finish: (fsync) =>
+      Effect.suspend(() => filled > 0 ? flush : Effect.void).pipe(
+        Effect.andThen(written),
+        Effect.andThen(fsync ? file.sync : Effect.void)
+      )
+  }
+  return writer
 })
 
 /** The file system of this machine, or whichever takes its place. */
@@ -97,11 +147,7 @@ export const local = (fs: FileSystem.FileSystem): Files<PlatformError.PlatformEr
     write: Effect.fnUntraced(function*(path, { exclusive, mode, offset }) {
       const file = yield* fs.open(path, { flag: exclusive ? "wx" : offset > 0 ? "r+" : "w", mode })
       yield* file.seek(BigInt(offset), "start")
-      const writer: Writer<PlatformError.PlatformError> = {
-        write: (chunks) => Effect.uninterruptible(file.writeAll(joined(chunks))),
-        finish: (fsync) => fsync ? file.sync : Effect.void
-      }
-      return writer
+      return yield* inBlocks(file)
     }),
     sha256: (path) =>
       Effect.scoped(Effect.gen(function*() {

@@ -6,7 +6,7 @@ import type { Exchange, Reply } from "../../../../src/internal/ssh/auth/exchange
 import { recognise, unlock } from "../../../../src/internal/ssh/auth/privateKey.ts"
 import { type Identity, publicKey } from "../../../../src/internal/ssh/auth/publicKey.ts"
 import { sign } from "../../../../src/internal/ssh/auth/signature.ts"
-import { Reader, string } from "../../../../src/internal/ssh/auth/wire.ts"
+import { Reader, string } from "../../../../src/internal/ssh/wire.ts"
 import { certificateOf } from "../../../support/sshCertificate.ts"
 
 const welcome: Reply = { _tag: "KeyWelcome" }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { string } from "../../../../src/internal/ssh/auth/wire.ts"
+import { string } from "../../../../src/internal/ssh/wire.ts"
 import * as PublicKey from "../../../../src/internal/ssh/hostKeys/publicKey.ts"
 import { publicKeys } from "../../../support/publicKeys.ts"
 
