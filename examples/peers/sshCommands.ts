@@ -79,6 +79,30 @@ const programs: Record<string, (run: Run) => void> = {
   rekey: ({ channel, client }) => client.rekey(() => finish(channel, 0, "rekeyed\n"))
 }
 
+/** What a terminal is, and how large. */
+interface Terminal {
+  term: string
+  columns: number
+  rows: number
+}
+
+/** A shell that knows `size`, `exit` and how to repeat everything else. */
+const serveShell = (channel: ServerChannel, terminal: Terminal): void => {
+  let line = ""
+  const answer = (words: string) => {
+    const [command, code] = words.split(" ")
+    if (command === "exit") return void finish(channel, Number(code))
+    const { columns, rows, term } = terminal
+    channel.write(`${command === "size" ? `${term} ${columns}x${rows}` : words}\r\n> `)
+  }
+  channel.write("> ")
+  channel.on("data", (bytes: Buffer) => {
+    const lines = (line + bytes.toString("utf8")).split("\n")
+    line = lines.pop() ?? ""
+    for (const words of lines) answer(words)
+  }).on("end", () => finish(channel, 0))
+}
+
 /** Runs the commands of one session. `stall` never starts, and what is not known is refused. */
 export const serveSession = (session: Session, client: Connection, commands: Commands): void => {
   const env = new Map<string, string>()
@@ -88,6 +112,29 @@ export const serveSession = (session: Session, client: Connection, commands: Com
     accept?.()
   })
   session.on("auth-agent", (accept, reject) => commands.withoutAgents === true ? reject?.() : accept?.())
+  const terminal: Terminal = { term: "none", columns: 0, rows: 0 }
+  let running: ServerChannel | undefined
+  const keep = (channel: ServerChannel): ServerChannel => {
+    commands.channels.add(channel.on("error", () => {}).once("close", () => commands.channels.delete(channel)))
+    running = channel
+    // a channel that nobody reads never closes
+    channel.once("finish", () => channel.resume())
+    return channel
+  }
+  session.on("pty", (accept, _reject, info) => {
+    Object.assign(terminal, { term: Reflect.get(info, "term"), columns: info.cols, rows: info.rows })
+    accept?.()
+  })
+  session.on("window-change", (accept, _reject, info) => {
+    Object.assign(terminal, { columns: info.cols, rows: info.rows })
+    accept?.()
+  })
+  session.on("signal", (accept, _reject, { name }) => {
+    accept?.()
+    running?.exit(name, true, "dumped")
+    running?.end()
+  })
+  session.on("shell", (accept) => serveShell(keep(accept()), terminal))
   session.on("exec", (accept, reject, { command }) => {
     const space = command.indexOf(" ")
     const name = space < 0 ? command : command.slice(0, space)
@@ -95,8 +142,7 @@ export const serveSession = (session: Session, client: Connection, commands: Com
     const { others } = commands
     const program = programs[name] ?? (others === undefined ? undefined : ({ channel }) => others(channel, command))
     if (program === undefined) return reject()
-    const channel = accept()
-    commands.channels.add(channel.on("error", () => {}).once("close", () => commands.channels.delete(channel)))
+    const channel = keep(accept())
     program({ channel, argument: space < 0 ? "" : command.slice(space + 1), env, client, commands })
   })
 }

@@ -40,8 +40,10 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
@@ -296,6 +298,18 @@ export interface Programs {
   readonly subsystem: (name: string) => Effect.Effect<SshSubsystem, SshError, Scope.Scope>
 }
 
+/** What became of a command, for those who count. */
+const outcomeOf = (exit: Exit.Exit<CommandResult, unknown>): string => {
+  if (Exit.isFailure(exit)) {
+    const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    if (error === undefined) return "interrupted"
+    return error instanceof SshError ? error.reason._tag : "input"
+  }
+  const { exitCode, signal, succeeded } = exit.value
+  if (succeeded) return "ok"
+  return Option.isSome(signal) ? "killed" : Option.isSome(exitCode) ? "failed" : "unknown"
+}
+
 const defaultMaxOutput = 16 * 1024 * 1024
 
 const isSize = (size: number) => size === Infinity || (Number.isInteger(size) && size >= 0)
@@ -388,12 +402,14 @@ export const make = (
     const wrong = wrongWith(options?.maxOutput, undefined)
     if (wrong !== undefined) return Effect.fail(failed(wrong))
     const result = traced("SshSession.execute", () => ({ "server.name": name }))(runToEnd(command, options))
-    if (options?.timeout === undefined) return result
+    const counted = (effect: typeof result) =>
+      Effect.onExit(effect, (exit) => Effect.sync(() => connection.observer.command(outcomeOf(exit))))
+    if (options?.timeout === undefined) return counted(result)
     const after = Duration.fromInputUnsafe(options.timeout)
-    return Effect.timeoutOrElse(result, {
+    return counted(Effect.timeoutOrElse(result, {
       duration: after,
       orElse: () => Effect.fail(failed(new CommandTimeout({ after })))
-    })
+    }))
   }
 
   const exec: Programs["exec"] = (command, options) =>

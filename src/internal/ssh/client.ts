@@ -195,7 +195,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     banner,
     algorithms,
     observer,
-    sessions: new Sessions(client),
+    sessions: new Sessions(client, observer),
     agent,
     lost: life.lost,
     onLost: life.onLost,

@@ -51,7 +51,7 @@ const countCommand = countersBy(
   "hawser_ssh_commands_total",
   "outcome",
   "SSH commands that were executed, by outcome: ok, failed (another exit code than 0), killed (by a signal), unknown (the " +
-    "server did not say), interrupted, or the reason of the SshError"
+    "server did not say), interrupted, input (what the command was to read could not be had), or the reason of the SshError"
 )
 
 const countForwarded = countersBy(

@@ -1,5 +1,6 @@
 import type { Client, ClientChannel } from "ssh2"
 import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
+import type { Observer } from "../observe.ts"
 import * as Protocol from "../protocol.ts"
 import { discard, refusal, type Request } from "./request.ts"
 
@@ -38,14 +39,16 @@ class Ticket {
  */
 export class Sessions {
   private readonly client: Client
+  private readonly observer: Pick<Observer, "event">
   private readonly waiting: Array<Ticket> = []
   private tickets = 0
   /** How many are open or being opened. One counts until the server has closed it too. */
   private held = 0
   private closes = 0
 
-  constructor(client: Client) {
+  constructor(client: Client, observer: Pick<Observer, "event">) {
     this.client = client
+    this.observer = observer
   }
 
   /** How many wait for their turn. */
@@ -85,15 +88,22 @@ export class Sessions {
   }
 
   private confirmed(ticket: Ticket, channel: ClientChannel): void {
-    channel.once("close", this.release)
+    const kind = () => channel.subtype ?? channel.type
+    this.observer.event("channel opened", kind)
+    channel.once("close", () => {
+      this.observer.event("channel closed", kind)
+      this.release()
+    })
     if (ticket.wanted) ticket.opened(channel)
     else discard(channel)
   }
 
   private refused(ticket: Ticket, reason: ChannelRefused, channel: ClientChannel | undefined): void {
     if (!isLimit(reason)) {
-      if (channel === undefined) this.release()
-      else discard(channel.once("close", this.release))
+      // not every server says that it has closed what it refused
+      if (channel !== undefined) discard(channel)
+      this.release()
+      this.observer.event("channel refused", () => reason.message)
       if (ticket.wanted) ticket.failed(reason)
       return
     }
@@ -105,6 +115,7 @@ export class Sessions {
       return this.attempt(ticket)
     }
     if (this.held > 0) return this.wait(ticket)
+    this.observer.event("channel refused", () => reason.message)
     ticket.failed(reason)
     this.next()
   }
