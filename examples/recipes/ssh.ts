@@ -5,7 +5,8 @@ const settings = {
   host: "server",
   username: "ops",
   auth: [
-    SshAuth.privateKey({ key: "/home/ops/.ssh/id_ed25519" }),
+    SshAuth.agent(),
+    SshAuth.privateKey({ key: "~/.ssh/id_ed25519" }),
     SshAuth.password(Redacted.make("secret"))
   ]
 }
@@ -19,4 +20,10 @@ export const program = Effect.gen(function*() {
   const session = yield* ssh.connect(settings)
   const follow = yield* session.exec("journalctl --follow")
   yield* follow.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.take(10), Stream.runForEach(Console.log))
+
+  // a terminal, which is read as every connection is
+  const { connection } = yield* session.shell()
+  yield* connection.readUntil("$ ")
+  yield* connection.write("sudo systemctl restart app\n")
+  yield* connection.readUntil("password", { maxSize: 4096 })
 }).pipe(Effect.scoped)
