@@ -89,11 +89,11 @@ interface Terminal {
 /** A shell that knows `size`, `exit` and how to repeat everything else. */
 const serveShell = (channel: ServerChannel, terminal: Terminal): void => {
   let line = ""
-  const answer = (words: string) => {
+  const answer = (words: string): void => {
     const [command, code] = words.split(" ")
-    if (command === "exit") return void finish(channel, Number(code))
     const { columns, rows, term } = terminal
-    channel.write(`${command === "size" ? `${term} ${columns}x${rows}` : words}\r\n> `)
+    if (command === "exit") finish(channel, Number(code))
+    else channel.write(`${command === "size" ? `${term} ${columns}x${rows}` : words}\r\n> `)
   }
   channel.write("> ")
   channel.on("data", (bytes: Buffer) => {

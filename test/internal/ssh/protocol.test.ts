@@ -104,16 +104,16 @@ describe("protocol", () => {
 
   it("does what ssh2 documents where it does not know the rest", () => {
     const calls: Array<ReadonlyArray<unknown>> = []
-    const channel = {
+    const channel: any = {
       incoming: {},
       outgoing: {},
       signal: (...args: ReadonlyArray<unknown>) => void calls.push(args),
       setWindow: (...args: ReadonlyArray<unknown>) => void calls.push(args)
-    } as unknown as ClientChannel
+    }
     Protocol.signal(channel, "TERM")
     Protocol.resize(channel, 100, 50)
     assert.deepStrictEqual(calls, [["TERM"], [50, 100, 0, 0]])
-    const client = {} as Client
+    const client: any = {}
     assert.isFalse(Protocol.rekey(client))
     assert.isUndefined(Protocol.requested(client)())
     Protocol.heard(client)
@@ -147,10 +147,10 @@ describe("protocol", () => {
         client.exec("reboot", () => resume(Effect.sync(requested)))
         const requested = Protocol.requested(client)
       })
-      if (channel === undefined) return assert.fail("there is none")
-      assert.isTrue(Protocol.isOpen(channel, "outgoing"))
-      channel.close()
-      assert.isFalse(Protocol.isOpen(channel, "outgoing"))
+      const found = channel ?? assert.fail("there is none")
+      assert.isTrue(Protocol.isOpen(found, "outgoing"))
+      found.close()
+      assert.isFalse(Protocol.isOpen(found, "outgoing"))
     }))
 })
 

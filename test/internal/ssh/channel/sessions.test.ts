@@ -4,10 +4,10 @@ import Ssh2, { type ClientChannel } from "ssh2"
 import { Sessions } from "../../../../src/internal/ssh/channel/sessions.ts"
 
 /** As much of a channel as matters here. */
-const fakeChannel = (): ClientChannel => {
+const fakeChannel = (): any => {
   const stream = () => Object.assign(new EventEmitter(), { resume: () => undefined })
   const channel = Object.assign(stream(), { stderr: stream(), type: "session", close: () => channel.emit("close") })
-  return channel as unknown as ClientChannel
+  return channel
 }
 
 /** A server that answers requests when it is told to. */
@@ -21,7 +21,7 @@ const scripted = () => {
         asked.push({
           name,
           accept: () => {
-            const channel = fakeChannel()
+            const channel: ClientChannel = fakeChannel()
             done(undefined, channel)
             return channel
           },
