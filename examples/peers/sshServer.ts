@@ -68,7 +68,7 @@ export interface SshServer {
   readonly connections: () => number
   /** Those who are connected. */
   readonly clients: ReadonlySet<Connection>
-  /** How many commands have an open channel. */
+  /** How many commands have an open channel, SFTP among them. */
   readonly running: () => number
   /** How many logins were tried. */
   readonly logins: () => number
@@ -181,8 +181,10 @@ const serveClient = (options: SshServerOptions, state: State) => (client: Connec
     const session = accept()
     serveSession(session, client, state.commands)
     session.on("subsystem", (accept, reject, { name }) => {
-      if (name === "sftp" && options.sftp !== undefined) serveChannel(options.sftp, accept())
-      else reject()
+      if (name !== "sftp" || options.sftp === undefined) return reject()
+      const channel = accept()
+      state.commands.channels.add(channel.once("close", () => state.commands.channels.delete(channel)))
+      serveChannel(options.sftp, channel)
     })
   })
   serveForwarding(client, options.remoteForwarding ?? "served")

@@ -10,7 +10,7 @@ import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { served } from "../support/sftp.ts"
-import { connected } from "../support/ssh.ts"
+import { connected, until } from "../support/ssh.ts"
 
 const status = (code: number, operation: string, path: string) => ({ _tag: "SftpStatus", code, operation, path })
 
@@ -265,7 +265,7 @@ describe("Sftp", () => {
     }))
 })
 
-describeOnNetworks("session.sftp", (test) => {
+describeOnNetworks("session.sftp", (test, network) => {
   test("opens a channel for as long as the scope lives", () =>
     Effect.gen(function*() {
       const root = yield* temporaryFolder
@@ -300,6 +300,33 @@ describeOnNetworks("session.sftp", (test) => {
       assert.include(String(reason["detail"]), "Last login: today")
       assert.strictEqual((yield* chatty.session.execute("echo on")).text, "on\n")
     }))
+
+  test("leaves no channel behind when it is given up half-way", () =>
+    Effect.gen(function*() {
+      const root = yield* temporaryFolder
+      const { server, session } = yield* connected({
+        sftp: { root, onRequest: (kind, go) => kind === Kind.Extended ? undefined : go() }
+      })
+      const opening = yield* Effect.forkChild(session.sftp)
+      yield* until(() => server.running() === 1)
+      yield* Fiber.interrupt(opening)
+      yield* until(() => server.running() === 0)
+    }))
+
+  if (network === "on loopback") {
+    test("goes on with everything else while nobody takes what a file brings", () =>
+      Effect.gen(function*() {
+        const root = yield* temporaryFolder
+        Fs.writeFileSync(`${root}/large`, "")
+        Fs.truncateSync(`${root}/large`, 2 ** 30)
+        const { session } = yield* connected({ sftp: { root } })
+        const sftp = yield* session.sftp
+        const pull = yield* Stream.toPull(sftp.read("large"))
+        yield* pull
+        for (let i = 0; i < 10; i++) yield* sftp.stat("large")
+        assert.isAbove((yield* pull).length, 0)
+      }))
+  }
 
   test("ends with its connection, whatever is under way", () =>
     Effect.gen(function*() {

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ClientChannel } from "ssh2"
 import { ChannelRefused, ConnectionLost, type SshErrorReason } from "../../../errors/SshError.ts"
+import { scopedUnlessFailed } from "../../net/duplex.ts"
 import { openSession } from "../channel/open.ts"
 import type { Connection } from "../connection.ts"
 import * as Protocol from "../protocol.ts"
@@ -81,6 +82,8 @@ export const greet = Effect.fnUntraced(function*(requests: Requests) {
   const about = { operation: "limits", path: "" }
   const size = (value: bigint, otherwise: number) =>
     value === 0n ? otherwise : Number(value > 0x7fffffffn ? 0x7fffffffn : value)
+  // no more than OpenSSH's servers take and our own reader of packets, and not so little that there is no end of requests
+  const bounded = (value: bigint, otherwise: number) => Math.max(1024, Math.min(261_120, size(value, otherwise)))
   const limits = yield* requests.ask(
     about,
     Kind.Extended,
@@ -88,9 +91,8 @@ export const greet = Effect.fnUntraced(function*(requests: Requests) {
     Kind.ExtendedReply,
     (cursor): Limits => ({
       packet: size(cursor.bigint(), smallest.packet),
-      // our own reader of packets takes no more than OpenSSH's servers give
-      read: Math.min(261_120, size(cursor.bigint(), smallest.read)),
-      write: Math.min(261_120, size(cursor.bigint(), smallest.write)),
+      read: bounded(cursor.bigint(), smallest.read),
+      write: bounded(cursor.bigint(), smallest.write),
       handles: size(cursor.bigint(), 0)
     })
   )
@@ -99,20 +101,20 @@ export const greet = Effect.fnUntraced(function*(requests: Requests) {
 
 /** Opens a channel of its own for SFTP, for as long as the scope lives. */
 export const open = (connection: Connection): Effect.Effect<Client, SshErrorReason, Scope.Scope> =>
-  Effect.acquireRelease(
-    openSession(
-      connection,
-      (done) => connection.client.subsys("sftp", done),
-      (channel) => onChannel(connection, channel)
+  scopedUnlessFailed(Effect.flatMap(
+    Effect.acquireRelease(
+      openSession(
+        connection,
+        (done) => connection.client.subsys("sftp", done),
+        (channel) => onChannel(connection, channel)
+      ),
+      (requests) => Effect.sync(() => requests.close(scopeClosed)),
+      { interruptible: true }
     ),
-    (requests) => Effect.sync(() => requests.close(scopeClosed)),
-    { interruptible: true }
-  ).pipe(
-    Effect.flatMap((requests) =>
+    (requests) =>
       Effect.mapError(greet(requests), (reason) =>
         // the request was granted, but there is nobody to carry it out
         reason._tag === "ConnectionLost" && connection.lost() === undefined
           ? new ChannelRefused({ code: 0, detail: reason.detail })
           : reason)
-    )
-  )
+  ))

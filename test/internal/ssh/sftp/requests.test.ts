@@ -20,15 +20,24 @@ describe("the greeting", () => {
       assert.strictEqual(sent[0]?.kind, Kind.Init)
     }))
 
-  it.effect("learns the limits of a server that tells them, and takes none that it cannot keep", () =>
+  it.effect("learns the limits of a server that tells them, and takes none that make no sense", () =>
     Effect.gen(function*() {
-      const { arrive, greeted, next } = yield* scripted(3, ["limits@openssh.com", "1"])
-      const greeting = yield* Effect.forkChild(greeted)
-      const { body, id } = yield* next(Kind.Extended)
-      assert.strictEqual(body.text(), "limits@openssh.com")
-      arrive(Kind.ExtendedReply, [id, 0n, 2n ** 64n - 1n, 65_536n, 7n])
-      const { limits } = yield* Fiber.join(greeting)
-      assert.deepEqual(limits, { packet: 34_000, read: 261_120, write: 65_536, handles: 7 })
+      const told = Effect.fnUntraced(function*(...numbers: ReadonlyArray<bigint>) {
+        const { arrive, greeted, next } = yield* scripted(3, ["limits@openssh.com", "1"])
+        const greeting = yield* Effect.forkChild(greeted)
+        const { body, id } = yield* next(Kind.Extended)
+        assert.strictEqual(body.text(), "limits@openssh.com")
+        arrive(Kind.ExtendedReply, [id, ...numbers])
+        return (yield* Fiber.join(greeting)).limits
+      })
+      const max = 2n ** 64n - 1n
+      assert.deepEqual(yield* told(0n, 0n, 65_536n, 7n), { packet: 34_000, read: 32_768, write: 65_536, handles: 7 })
+      assert.deepEqual(yield* told(max, max, 1n, max), {
+        packet: 0x7fffffff,
+        read: 261_120,
+        write: 1024,
+        handles: 0x7fffffff
+      })
     }))
 
   it.effect("shows what a login script printed instead", () =>
