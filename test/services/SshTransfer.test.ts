@@ -219,34 +219,36 @@ describe("SshTransfer", () => {
   }
 
   test(
-    "has a server compute checksums that can",
+    "has a server compute checksums that can, also one that runs no commands and does not say that it can",
     Effect.gen(function*() {
-      const { arrive, greeted, next } = yield* scripted(3, ["check-file", ""])
-      const client = yield* greeted
-      const never = () => refused<never>(new Unknown({ detail: "no commands" }))
-      const transfers = SshTransfer.ofSftp("test", client, { exec: never, execute: never })
-      const { upload } = Sftp.make(client, "test", transfers)
-      const digest = Crypto.createHash("sha256").update("text").digest()
-      for (
-        const [answer, ends] of [[["sha256"], "well"], [["check-file", "sha256"], "well"], [
-          ["sha256"],
-          "badly"
-        ]] as const
-      ) {
-        const uploading = yield* Effect.forkChild(
-          Effect.result(upload(Buffer.from("text"), "/to", { verify: "sha256", atomic: false })),
-          { startImmediately: true }
-        )
-        arrive(Kind.Status, [(yield* next(Kind.Stat)).id, 2, "No such file", ""])
-        arrive(Kind.Handle, [(yield* next(Kind.Open)).id, "handle"])
-        arrive(Kind.Status, [(yield* next(Kind.Write)).id, 0, "", ""])
-        arrive(Kind.Status, [(yield* next(Kind.Close)).id, 0, "", ""])
-        const { body, id } = yield* next(Kind.Extended)
-        assert.deepStrictEqual([body.text(), body.text(), body.text()], ["check-file-name", "/to", "sha256"])
-        assert.deepStrictEqual([body.bigint(), body.bigint(), body.number(), body.left], [0n, 0n, 0, 0])
-        arrive(Kind.ExtendedReply, [id, ...answer, { raw: ends === "well" ? digest : Buffer.alloc(32) }])
-        const result = yield* Fiber.join(uploading)
-        assert.strictEqual(result._tag, ends === "well" ? "Success" : "Failure")
+      for (const extensions of [["check-file", ""], []]) {
+        const { arrive, greeted, next } = yield* scripted(3, extensions)
+        const client = yield* greeted
+        const never = () => refused<never>(new ChannelRefused({ code: 0, detail: "no commands" }))
+        const transfers = SshTransfer.ofSftp("test", client, { exec: never, execute: never })
+        const { upload } = Sftp.make(client, "test", transfers)
+        const digest = Crypto.createHash("sha256").update("text").digest()
+        for (
+          const [answer, ends] of [[["sha256"], "well"], [["check-file", "sha256"], "well"], [
+            ["sha256"],
+            "badly"
+          ]] as const
+        ) {
+          const uploading = yield* Effect.forkChild(
+            Effect.result(upload(Buffer.from("text"), "/to", { verify: "sha256", atomic: false })),
+            { startImmediately: true }
+          )
+          arrive(Kind.Status, [(yield* next(Kind.Stat)).id, 2, "No such file", ""])
+          arrive(Kind.Handle, [(yield* next(Kind.Open)).id, "handle"])
+          arrive(Kind.Status, [(yield* next(Kind.Write)).id, 0, "", ""])
+          arrive(Kind.Status, [(yield* next(Kind.Close)).id, 0, "", ""])
+          const { body, id } = yield* next(Kind.Extended)
+          assert.deepStrictEqual([body.text(), body.text(), body.text()], ["check-file-name", "/to", "sha256"])
+          assert.deepStrictEqual([body.bigint(), body.bigint(), body.number(), body.left], [0n, 0n, 0, 0])
+          arrive(Kind.ExtendedReply, [id, ...answer, { raw: ends === "well" ? digest : Buffer.alloc(32) }])
+          const result = yield* Fiber.join(uploading)
+          assert.strictEqual(result._tag, ends === "well" ? "Success" : "Failure")
+        }
       }
     })
   )

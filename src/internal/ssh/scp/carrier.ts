@@ -52,7 +52,7 @@ export const overScp = (server: string, exec: Wire.Exec): Carrier => {
     use: (send: ReturnType<typeof sender>) => Effect.Effect<A, E, R>
   ) =>
     using(
-      [...flags, ...job.settings.preserve ? ["-p"] : [], "-t", "-d", plain(folder)],
+      [...flags, ...job.settings.preserve ? ["-p"] : [], "-d", "-t", plain(folder)],
       (wire) =>
         Effect.flatMap(wire.answer, (refused): Effect.Effect<A, E | SshError, R> =>
           refused === undefined ? use(sender(wire, follows(job))) : Effect.fail(wire.failure(refused)))

@@ -168,7 +168,7 @@ describe("sending over SCP", () => {
     "says what comes and waits for each answer",
     Effect.gen(function*() {
       const { commands, heard, summary } = yield* sent("\0".repeat(8), { file: "abc", link: "-> file" })
-      assert.deepStrictEqual(commands, ["scp -r -t -d /to"])
+      assert.deepStrictEqual(commands, ["scp -r -d -t /to"])
       assert.match(heard, /^D0755 0 name\n(C0644 3 (file|link)\nabc\0){2}E\n$/)
       assert.include(summary, { files: 2, directories: 1, bytes: 6 })
     })
@@ -193,7 +193,7 @@ describe("sending over SCP", () => {
       yield* carrier.uploadData(jobOf(), fromBytes(Buffer.from("x"), {}), `-r ${name}/${name}`)
       assert.strictEqual(heard.join(""), `C0644 1 ${name}\nx\0`)
       assert.deepStrictEqual(commands, [
-        `scp -t -d './-r a b'\\''c"$(id)\`id\`'\\\\';*ü'`
+        `scp -d -t './-r a b'\\''c"$(id)\`id\`'\\\\';*ü'`
       ])
     })
   )
