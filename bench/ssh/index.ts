@@ -4,8 +4,9 @@ import { conditions, javaScript } from "./crypto.ts"
 import exec from "./exec.ts"
 import { missing } from "./openSsh.ts"
 import receive from "./receive.ts"
+import sftp from "./sftp.ts"
 
-const suites: ReadonlyArray<Suite> = [exec, receive]
+const suites: ReadonlyArray<Suite> = [exec, receive, sftp]
 
 /** What the crypto decides. */
 const names = new Set(["exec c=1", "connect exec", "stdout", "sftp get", "sftp put", "tunnel"])
