@@ -15,6 +15,8 @@ type Done = (error?: Error | null) => void
 const socketError = (code: string, message: string, cause?: unknown) =>
   Object.assign(new Error(message, { cause }), { code })
 
+const channelClosed = new ConnectionLost({ detail: "the channel was closed" })
+
 const farEndClosed = () => socketError("EPIPE", "the far end closed it")
 
 /**
@@ -118,7 +120,7 @@ export class ChannelDuplex extends Duplex implements Protocol.Receiver {
   release(): void {
     this.incoming.stop()
     this.channel.close()
-    this.ending.fail(new ConnectionLost({ detail: "the channel was closed" }))
+    this.ending.fail(channelClosed)
   }
 
   /** Answers the write that is under way, once: ssh2 may answer it, or the end of the channel does. */

@@ -11,6 +11,9 @@ import * as Protocol from "../protocol.ts"
 import { Ending, type Exit } from "./exit.ts"
 import { type Batch, Inbox } from "./inbox.ts"
 
+/** One for all: most commands have ended by then, and an error costs more than all the rest. */
+const scopeClosed = new ConnectionLost({ detail: "the scope of the command was closed" })
+
 /** All that a process wrote, and how it ended. */
 export interface Collected {
   readonly stdout: Uint8Array
@@ -117,8 +120,8 @@ export class Process implements Protocol.Receiver {
   /** Gives the process all its input at once, and its end. */
   feed(input: Uint8Array): void {
     if (!this.isWritable) return
-    if (input.length > 0) this.channel.write(input)
-    this.channel.end()
+    if (input.length === 0) return this.channel.eof()
+    this.channel.end(input)
   }
 
   /** Sends a signal (`TERM`, ...). Servers do not say what became of it. */
@@ -178,10 +181,9 @@ export class Process implements Protocol.Receiver {
   close(signal: string | undefined): void {
     this.forget()
     if (signal !== undefined && !Deferred.isDoneUnsafe(this.ending.exit)) this.signal(signal)
-    const reason = new ConnectionLost({ detail: "the scope of the command was closed" })
     this.incoming.stop()
-    this.endOutputs(reason)
-    this.ending.fail(reason)
+    this.endOutputs(scopeClosed)
+    this.ending.fail(scopeClosed)
     this.channel.close()
   }
 }
