@@ -6,6 +6,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { measure } from "../bench/harness/measure.ts"
+import { ssh, sshJavaScript } from "../bench/ssh/index.ts"
 import tcp from "../bench/tcp/index.ts"
 import refused from "./support/refusedBenchmarks.ts"
 
@@ -37,6 +38,7 @@ const refusal = async (name: string): Promise<string> => {
 }
 
 const benchmarks = tcp.flatMap((suite) => suite.benchmarks)
+const groups = [benchmarks, ...[ssh, sshJavaScript].map((group) => group.suites.flatMap((suite) => suite.benchmarks))]
 
 describe("bench", () => {
   it("writes for each pair the median of the ratios of the rounds", { timeout: 120_000 }, async () => {
@@ -66,19 +68,21 @@ describe("bench", () => {
   })
 
   it("compares only contenders that there are, and names no benchmark twice", () => {
-    for (const { contenders, name, pairs } of benchmarks) {
-      for (const { baseline, contender } of pairs) {
-        assert.containsAllKeys(contenders, [baseline, contender], name)
+    for (const benchmarks of groups) {
+      for (const { contenders, name, pairs } of benchmarks) {
+        for (const { baseline, contender } of pairs) {
+          assert.containsAllKeys(contenders, [baseline, contender], name)
+        }
       }
+      assert.lengthOf(new Set(benchmarks.map(({ name }) => name)), benchmarks.length)
     }
-    assert.lengthOf(new Set(benchmarks.map(({ name }) => name)), benchmarks.length)
   })
 
   it("the README has a row for each target", () => {
     const readme = readFileSync(`${root}bench/README.md`, "utf8")
     const rows = [...readme.matchAll(/^\| `([^`]+)` +\| `([^`]+)` +\| `([^`]+)` +\| ([\d.]+) /gm)]
       .map(([, name, contender, baseline, target]) => ({ name, contender, baseline, atLeast: Number(target) }))
-    const targets = benchmarks.flatMap(({ name, pairs }) =>
+    const targets = groups.flat().flatMap(({ name, pairs }) =>
       pairs.flatMap(({ atLeast, baseline, contender }) =>
         atLeast === undefined ? [] : [{ name, contender, baseline, atLeast }]
       )
@@ -92,6 +96,16 @@ describe("bench", () => {
 
   it("counts no round that a contender ends before its time", async () => {
     assert.match(await refusal("at once"), /hasty stopped before the round was over/)
+  })
+
+  it("says what to install where there is no OpenSSH", async () => {
+    const error: { readonly code: number; readonly stdout: string } = await promisify(execFile)(
+      process.execPath,
+      ["--import", "./test/support/source.ts", "bench/run.ts", "--only", "ssh"],
+      { cwd: root, encoding: "utf8", env: { PATH: "/nonexistent" } }
+    ).then(() => assert.fail("it ran"), (cause) => cause)
+    assert.strictEqual(error.code, 1)
+    assert.match(error.stdout, /^ssh is skipped: .*apt-get install openssh-client openssh-server/m)
   })
 
   it("refuses a group that there is not", async () => {
