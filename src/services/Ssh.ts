@@ -17,7 +17,7 @@
  * **Gotchas**
  *
  * A handshake costs some milliseconds of computing on both sides and several round trips. Keep a session where several
- * commands run on one server.
+ * commands run on one server, or use `layerPooled`, which keeps sessions for you and connects anew when one was lost.
  *
  * **Example** (Running a command)
  *

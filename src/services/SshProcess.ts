@@ -6,7 +6,7 @@
  *
  * **Details**
  *
- * - A program's output is read as fast as somebody takes it: what nobody reads fills a window of 2 MiB, and then the program
+ * - A program's output is read as fast as somebody takes it: what nobody reads fills a window of some MiB, and then the program
  *   waits in its own write. Output and error output share the window.
  * - Servers allow so many of them at a time on one connection (`MaxSessions`, 10 in OpenSSH). One more waits until another one
  *   has ended.

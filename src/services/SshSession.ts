@@ -8,12 +8,16 @@
  *
  * - When the connection is lost, everything on it fails at once with `ConnectionLost`: output that was cut short never
  *   looks like output that ended.
+ * - Servers allow so many commands, shells and subsystems at a time on one connection (`MaxSessions`, 10 in OpenSSH): one
+ *   more waits for its turn.
+ * - A server that is silent is asked whether it is still there (`keepAlive`), and both sides agree on new keys now and then
+ *   (`rekey`), also in the middle of transfers.
  * - Nothing is sent again or reconnected behind your back: what a command had done is not known. Connect anew.
  *
  * **Gotchas**
  *
  * - Closing a channel does not end the process: most servers only close its input and output, which it may not notice.
- * - `stdout` and `stderr` share one window of 2 MiB: a command that fills the one while nobody reads it stops on the other
+ * - `stdout` and `stderr` share one window: a command that fills the one while nobody reads it stops on the other
  *   as well. Read both (`execute` does), or redirect one in the command.
  *
  * **Example** (Following a log over SSH)

@@ -156,7 +156,8 @@ describe("SshProcessSpawner", () => {
     remotely(Effect.gen(function*() {
       const handle = yield* ChildProcess.make("sh", ["-c", "sleep 1000 & echo $!; wait"])
       const child = Option.getOrThrow(yield* Stream.runHead(Stream.splitLines(Stream.decodeText(handle.stdout))))
-      assert.isTrue(isAlive(Number(child)))
+      // in the middle of starting it has no command line either
+      yield* until(() => isAlive(Number(child)))
       yield* handle.kill()
       assert.isFalse(yield* handle.isRunning)
       yield* until(() => !isAlive(handle.pid) && !isAlive(Number(child)))

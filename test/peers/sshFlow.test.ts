@@ -39,7 +39,7 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("The output 
           extendEnv: true
         }
       )
-      const measured = yield* Schema.decodeUnknownEffect(Measured)(output.slice(output.lastIndexOf("{")))
+      const measured = yield* Schema.decodeEffect(Measured)(output.slice(output.lastIndexOf("{")))
       assert.strictEqual(measured.bytes, bytes)
       assert.isBelow(measured.most - measured.atRest, 96 * mebibyte, JSON.stringify(measured))
     }))

@@ -51,7 +51,7 @@ const users = Effect.fnUntraced(function*(session: SshSession) {
     reasonOf(session.execute("cat", { stdin: Stream.never }))
   ], { concurrency: "unbounded" }))
   yield* until(() => seen.size === 4)
-  return Effect.map(Fiber.join(waiting), (reasons) => reasons.map(({ _tag }) => _tag))
+  return { told: Effect.map(Fiber.join(waiting), (reasons) => reasons.map(({ _tag }) => _tag)) }
 })
 
 /** What all of them are told; a `Connection` says it in its own words. */
@@ -72,7 +72,7 @@ layer(networks, { excludeTestServices: true, timeout: "120 seconds" })("SSH sess
     Effect.gen(function*() {
       const session = yield* connect
       const pid = yield* served(session)
-      const told = yield* users(session)
+      const { told } = yield* users(session)
       process.kill(pid, "SIGKILL")
       assert.deepStrictEqual(yield* told, toldAll)
       assert.strictEqual((yield* session.closed)._tag, "ConnectionLost")
@@ -91,7 +91,7 @@ layer(networks, { excludeTestServices: true, timeout: "120 seconds" })("SSH sess
           const session = yield* connect
           assert.strictEqual((yield* session.execute("cat", { stdin: "through" })).text, "through")
           const pid = yield* served(session)
-          const told = yield* users(session)
+          const { told } = yield* users(session)
           process.kill(pid, "SIGKILL")
           assert.deepStrictEqual(yield* told, toldAll)
         }).pipe(

@@ -81,9 +81,10 @@ export const make = Effect.fnUntraced(function*<Settings, A extends Shared, E>(
       const key: Key<Settings> = { settings, number }
       // what could not be opened is remembered as well
       const get = Effect.tapError(RcMap.get(map, key), () => RcMap.invalidate(map, key))
-      return Effect.flatMap(
+      return Effect.filterOrElse(
         get,
-        (shared) => lost.has(shared) ? Effect.andThen(RcMap.invalidate(map, key), get) : Effect.succeed(shared)
+        (shared) => !lost.has(shared),
+        () => Effect.andThen(RcMap.invalidate(map, key), get)
       )
     }))
 })
