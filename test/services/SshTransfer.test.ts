@@ -7,6 +7,7 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as Crypto from "node:crypto"
 import { Kind } from "../../examples/peers/sftpServer.ts"
 import { ChannelRefused, ConnectionLost, SshError, Unknown } from "../../src/errors/SshError.ts"
@@ -120,6 +121,21 @@ describe("SshTransfer", () => {
       assert.strictEqual(open(), 0)
     })
   )
+
+  it.effect("waits five seconds for a server that no longer answers to remove what is left, and no longer", () =>
+    Effect.gen(function*() {
+      const events = happening()
+      const { sftp } = yield* served({ onRequest: events.onRequest })
+      const reached = yield* Deferred.make<void>()
+      events.arm(3, () => Deferred.doneUnsafe(reached, Effect.void))
+      const uploading = yield* Effect.forkChild(sftp.upload(Buffer.from("bytes"), "/file"))
+      yield* Deferred.await(reached)
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(uploading), { startImmediately: true })
+      yield* TestClock.adjust("4 seconds")
+      assert.isUndefined(interrupting.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(interrupting)
+    }))
 
   test(
     "opens no more files at once than it is told",
