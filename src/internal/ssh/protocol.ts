@@ -3,6 +3,7 @@
  * something that ssh2 documents takes its place, which does less.
  */
 import type { Client, ClientChannel } from "ssh2"
+import { passYoung } from "../bytes/youngBuffers.ts"
 
 /** The receive window of every channel as ssh2 opens it, in bytes. */
 export const initialWindow = 2 * 1024 * 1024
@@ -198,6 +199,7 @@ class Direct implements Incoming {
       if (!this.stopped) this.receiver.onEnd(isError)
       return true
     }
+    passYoung(chunk.length)
     this.channel.incoming.window = initialWindow
     this.allowed -= chunk.length
     if (this.allowed < -initialWindow) breakOff(this.channel, "the server sent more than it was allowed to")
