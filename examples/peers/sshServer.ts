@@ -72,6 +72,8 @@ export interface SshServer {
   readonly running: () => number
   /** How many logins were tried. */
   readonly logins: () => number
+  /** How often a client and the server have agreed on new keys. */
+  readonly rekeys: () => number
   /** How many bytes the command `bytes` has sent. */
   readonly produced: () => number
   /** Breaks every connection, without a word. */
@@ -168,10 +170,12 @@ interface State {
   readonly clients: Set<Connection>
   readonly commands: Commands
   logins: number
+  rekeys: number
 }
 
 const serveClient = (options: SshServerOptions, state: State) => (client: Connection) => {
   state.clients.add(client.on("error", () => {}).once("close", () => state.clients.delete(client)))
+  client.on("rekey", () => void state.rekeys++)
   const login = authenticate(options)
   client.on("authentication", (context) => {
     state.logins++
@@ -224,7 +228,8 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
   const state: State = {
     clients: new Set(),
     commands: { channels: new Set(), produced: 0, others: options.otherCommands, withoutAgents: options.withoutAgents },
-    logins: 0
+    logins: 0,
+    rekeys: 0
   }
   const ssh = new Ssh2.Server({ hostKeys: [{ key: firstKey.key }, ...others] }, serveClient(options, state))
   // any stream will do; the types know sockets only
@@ -258,6 +263,7 @@ export const make = Effect.fnUntraced(function*(options: SshServerOptions = {}) 
     clients: state.clients,
     running: () => state.commands.channels.size,
     logins: () => state.logins,
+    rekeys: () => state.rekeys,
     produced: () => state.commands.produced,
     kill,
     leave: Effect.sync(() => {
