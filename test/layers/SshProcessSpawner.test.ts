@@ -192,7 +192,8 @@ describe("SshProcessSpawner", () => {
         const script = `trap 'touch ${told}' TERM; echo ready; while :; do sleep 0.05; done`
         const handle = yield* ChildProcess.make(script, { shell: true })
         yield* Stream.runHead(handle.stdout)
-        yield* handle.unref
+        // nobody will want to refer to it again
+        yield* Effect.asVoid(handle.unref)
         return handle
       }))
       // its channel is closed, and this server kills what has no channel

@@ -31,7 +31,7 @@ type Services = Dialer.Dialer | Listener.Listener | Scope.Scope | FileSystem.Fil
 const row = (title: string, body: () => Effect.Effect<unknown, unknown, Services>) =>
   it.live(title, () =>
     leavesNothing(
-      Effect.scoped(body()).pipe(Effect.provide(networks["on loopback"]()), Effect.provide(NodeFileSystem.layer))
+      Effect.scoped(body()).pipe(Effect.provide(Layer.merge(networks["on loopback"](), NodeFileSystem.layer)))
     ))
 
 /** A server with files, its root folder, and a session's SFTP. */

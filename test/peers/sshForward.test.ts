@@ -370,7 +370,7 @@ layer(Layer.mergeAll(SshForwards.layer, Network), { excludeTestServices: true, t
 
         const outcome = (duplex: Duplex) => Effect.map(readAll(duplex.resume()), ({ ending }) => ending)
         const outcomes = yield* Effect.forkChild(
-          Effect.all([...here, remoteTarget, accepted].map(outcome), { concurrency: "unbounded" }),
+          Effect.forEach([...here, remoteTarget, accepted], outcome, { concurrency: "unbounded" }),
           { startImmediately: true }
         )
         yield* kill

@@ -196,7 +196,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     algorithms,
     observer,
     sessions: new Sessions(client, observer),
-    agent,
+    withAgent: agent === undefined ? (request) => request : agent.request,
     lost: life.lost,
     onLost: life.onLost,
     rekey: Rekey.rekey(client, life),

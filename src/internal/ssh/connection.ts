@@ -2,8 +2,8 @@ import type * as Effect from "effect/Effect"
 import type { Client } from "ssh2"
 import { ConnectionLost } from "../../errors/SshError.ts"
 import type { Negotiated } from "./algorithms.ts"
+import type { Request } from "./channel/request.ts"
 import type { Sessions } from "./channel/sessions.ts"
-import type { AgentForwarding } from "./forward/agent.ts"
 import type { HostKey } from "./hostKeys/publicKey.ts"
 import type { Observer } from "./observe.ts"
 
@@ -19,8 +19,8 @@ export interface Connection {
   readonly observer: Observer
   /** Its session channels. */
   readonly sessions: Sessions
-  /** Lets the programs of the server ask an agent, where they may. */
-  readonly agent: AgentForwarding | undefined
+  /** Asks for a command or a shell whose programs may ask an agent of ours, where there is one that they may ask. */
+  readonly withAgent: (request: Request) => Request
   /** Why the connection is gone, once it is. */
   readonly lost: () => ConnectionLost | undefined
   /** Calls back when the connection is gone, before ssh2 ends its channels as if all were well. Gives the way to stop. */

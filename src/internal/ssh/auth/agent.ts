@@ -5,9 +5,9 @@ import type { Duplex } from "node:stream"
 import { AgentUnavailable } from "../../../errors/SshError.ts"
 import { answer } from "../../net/handshake.ts"
 import { parse } from "../hostKeys/publicKey.ts"
+import { Reader, string, uint32 } from "../wire.ts"
 import { type Agent, NoAnswer } from "./credential.ts"
 import type { Algorithm } from "./signature.ts"
-import { Reader, string, uint32 } from "../wire.ts"
 
 export const message = {
   failure: 5,

@@ -1,10 +1,10 @@
 /** The protocol of SSH agents (draft-ietf-sshm-ssh-agent), the side that answers: keys in this process. */
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
+import { Reader, string, uint32 } from "../wire.ts"
 import { message, readMessage } from "./agent.ts"
 import type { LocalKey } from "./localKeys.ts"
 import { algorithmFor, sign } from "./signature.ts"
-import { Reader, string, uint32 } from "../wire.ts"
 
 const failure = Buffer.of(message.failure)
 

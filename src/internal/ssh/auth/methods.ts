@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { SshErrorReason } from "../../../errors/SshError.ts"
 import { asking } from "../patience.ts"
+import { boolean, string, uint32 } from "../wire.ts"
 import { type Credential, NoAnswer, type Respond, type Secret } from "./credential.ts"
 import { type Reply, request } from "./exchange.ts"
 import { type Attempt, givenUp, type Outcome } from "./login.ts"
-import { boolean, string, uint32 } from "../wire.ts"
 
 /** Gets a secret, by asking where it is not there. */
 export const reveal = (secret: Secret): Effect.Effect<Redacted.Redacted, NoAnswer> =>

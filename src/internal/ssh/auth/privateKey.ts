@@ -7,8 +7,8 @@ import { KeyUnreadable, Unsupported } from "../../../errors/SshError.ts"
 import * as PublicKey from "../hostKeys/publicKey.ts"
 import Ssh2 from "../ssh2.ts"
 import * as UserFiles from "../userFiles.ts"
-import type { PrivateKey } from "./signature.ts"
 import { mpint, Reader, string } from "../wire.ts"
+import type { PrivateKey } from "./signature.ts"
 
 /** Where a key came from; never the key itself. */
 export interface Source {

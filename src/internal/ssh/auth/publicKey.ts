@@ -1,12 +1,12 @@
 import * as Effect from "effect/Effect"
 import type { SshErrorReason } from "../../../errors/SshError.ts"
 import { fingerprint, typeOf } from "../hostKeys/publicKey.ts"
+import { boolean, string } from "../wire.ts"
 import type { NoAnswer } from "./credential.ts"
 import { type Reply, request } from "./exchange.ts"
 import type { Attempt, Outcome } from "./login.ts"
 import { orGivenUp, settled } from "./methods.ts"
 import { type Algorithm, algorithmFor } from "./signature.ts"
-import { boolean, string } from "../wire.ts"
 
 /** A public key, or a certificate, and a way to sign for it. */
 export interface Identity {

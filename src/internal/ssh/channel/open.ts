@@ -56,7 +56,7 @@ export const openSession = <A>(
       resume(Effect.fail(reason))
     })
     giveUp = connection.sessions.open(
-      connection.agent === undefined ? request : connection.agent.request(request),
+      connection.withAgent(request),
       (channel) => {
         forget()
         resume(Effect.succeed(use(channel)))

@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { ConfigInvalid } from "../../../errors/SshError.ts"
+import { matches, matchesAny, matchesList } from "../patterns.ts"
 import * as Files from "./files.ts"
 import * as Forward from "./forward.ts"
 import * as Keywords from "./keywords.ts"
 import * as Line from "./line.ts"
 import type { Machine } from "./machine.ts"
 import * as Match from "./match.ts"
-import { matches, matchesAny, matchesList } from "../patterns.ts"
 import * as Tokens from "./tokens.ts"
 
 /** Where something is written. */

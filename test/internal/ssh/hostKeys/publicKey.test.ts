@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { string } from "../../../../src/internal/ssh/wire.ts"
 import * as PublicKey from "../../../../src/internal/ssh/hostKeys/publicKey.ts"
+import { string } from "../../../../src/internal/ssh/wire.ts"
 import { publicKeys } from "../../../support/publicKeys.ts"
 
 const blobOf = (key: string) => Buffer.from(key.split(" ")[1]!, "base64")

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { string, uint32 } from "../../../../src/internal/ssh/wire.ts"
 import { hostKey } from "../../../../src/internal/ssh/hostKeys/publicKey.ts"
 import { parse } from "../../../../src/internal/ssh/hostKeys/revocations.ts"
+import { string, uint32 } from "../../../../src/internal/ssh/wire.ts"
 import { publicKeys, revocationLists } from "../../../support/publicKeys.ts"
 
 const { certificate, ed25519, otherEd25519, rsa } = publicKeys
