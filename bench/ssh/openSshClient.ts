@@ -17,9 +17,12 @@ class Interpreter {
   constructor(command: string, args: ReadonlyArray<string>, mark: string, done: string) {
     this.done = done
     // the last one is an input that never ends, for commands
-    const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit", "pipe"] })
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe", "pipe"] })
     this.ask = (line) => void child.stdin?.write(`${line}\n${mark}\n`)
-    child.on("exit", () => this.settle?.reject(new Error(`${command} ended: ${this.output}`)))
+    // not shown as it comes: it complains when the server ends first, as it does after the last round
+    let errors = ""
+    child.stderr?.on("data", (bytes) => errors += String(bytes))
+    child.on("exit", () => this.settle?.reject(new Error(`${command} ended: ${this.output}${errors}`)))
     child.stdout?.on("data", (bytes) => this.onOutput(String(bytes)))
   }
 
