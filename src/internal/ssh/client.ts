@@ -23,6 +23,7 @@ import * as Rekey from "./rekey.ts"
 import * as ServerOffer from "./serverOffer.ts"
 import Ssh2 from "./ssh2.ts"
 import { Upkeep } from "./upkeep.ts"
+import { writeTogether } from "./writeTogether.ts"
 
 /** What has to be settled before the server is trusted; see `HostKeys.Check`. */
 export interface HostKeyCheck {
@@ -142,6 +143,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     catch: (cause) =>
       new HandshakeFailed({ detail: cause instanceof Error ? cause.message : "ssh2 did not start", cause })
   })
+  writeTogether(duplex)
   const upkeep = new Upkeep(client, duplex, {
     rekeyBytes: options.rekeyBytes,
     rekeyMillis: Duration.toMillis(options.rekeyInterval),

@@ -190,6 +190,11 @@ class Direct implements Incoming {
     this.receiver = receiver
     channel.push = (chunk: Uint8Array | null) => this.push(channel, chunk, false)
     channel.stderr.push = (chunk: Uint8Array | null) => this.push(channel.stderr, chunk, true)
+    // ssh2's own ends a stream that has ended, for which Node makes an error with a stack trace that nobody sees
+    channel.destroy = () => {
+      channel.close()
+      return channel
+    }
   }
 
   private push(stream: ClientChannel | ClientChannel["stderr"], chunk: Uint8Array | null, isError: boolean): boolean {
