@@ -23,9 +23,9 @@ const shared = Buffer.allocUnsafeSlow(size)
 const shareable = process.platform !== "win32"
 
 /** A copy that is worth keeping: small ones come from a pool. */
-export const copyOf = (bytes: Buffer): Buffer => {
+export const copyOf = (bytes: Uint8Array): Buffer => {
   const copy = Buffer.allocUnsafe(bytes.length)
-  bytes.copy(copy)
+  copy.set(bytes)
   return copy
 }
 

@@ -17,6 +17,7 @@ import { type HostKey, hostKey } from "./hostKeys/publicKey.ts"
 import * as Identification from "./identification.ts"
 import * as NativeCrypto from "./nativeCrypto.ts"
 import type { Observer } from "./observe.ts"
+import * as Packets from "./packets.ts"
 import * as Patience from "./patience.ts"
 import * as Protocol from "./protocol.ts"
 import * as Rekey from "./rekey.ts"
@@ -188,6 +189,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
       )
   )
   upkeep.start()
+  Packets.lend(client, duplex)
   observer.opened(clock.currentTimeMillisUnsafe() - started)
   life.onLost(({ detail }) => observer.closed(detail, detail !== closedHere, upkeep))
   const connection: Connection = {

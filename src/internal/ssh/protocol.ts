@@ -1,9 +1,9 @@
 /**
- * The one place that knows private parts of ssh2. Each of them is looked for before it is used, and where it is gone
+ * The place that knows private parts of ssh2, besides `packets.ts` and `auth/exchange.ts`. Each of them is looked for before it is used, and where it is gone
  * something that ssh2 documents takes its place, which does less.
  */
 import type { Client, ClientChannel } from "ssh2"
-import { passYoung } from "../bytes/youngBuffers.ts"
+import { isLent, mayLend } from "./packets.ts"
 
 /** The receive window of every channel as ssh2 opens it, in bytes. */
 export const initialWindow = 2 * 1024 * 1024
@@ -148,7 +148,8 @@ const breakOff = (channel: ClientChannel, why: string): void => {
 
 /** Who takes what a channel brings. */
 export interface Receiver {
-  onData(bytes: Uint8Array, isError: boolean): void
+  /** Takes bytes. They may be `lent`: in memory that is overwritten as soon as this has returned. */
+  onData(bytes: Uint8Array, isError: boolean, lent: boolean): void
   /** Nothing more will come, of the output or of the error output. */
   onEnd(isError: boolean): void
 }
@@ -190,6 +191,7 @@ class Direct implements Incoming {
     this.receiver = receiver
     channel.push = (chunk: Uint8Array | null) => this.push(channel, chunk, false)
     channel.stderr.push = (chunk: Uint8Array | null) => this.push(channel.stderr, chunk, true)
+    mayLend(channel)
     // ssh2's own ends a stream that has ended, for which Node makes an error with a stack trace that nobody sees
     channel.destroy = () => {
       channel.close()
@@ -204,11 +206,10 @@ class Direct implements Incoming {
       if (!this.stopped) this.receiver.onEnd(isError)
       return true
     }
-    passYoung(chunk.length)
     this.channel.incoming.window = initialWindow
     this.allowed -= chunk.length
     if (this.allowed < -initialWindow) breakOff(this.channel, "the server sent more than it was allowed to")
-    else if (!this.stopped) this.receiver.onData(chunk, isError)
+    else if (!this.stopped) this.receiver.onData(chunk, isError, isLent())
     return true
   }
 
@@ -257,7 +258,7 @@ class Flowing implements Incoming {
         .on("data", (chunk: Uint8Array) => {
           this.untaken += chunk.length
           if (this.untaken >= readAhead) this.pause()
-          receiver.onData(chunk, isError)
+          receiver.onData(chunk, isError, false)
         })
         .on("end", () => receiver.onEnd(isError))
     attach(channel, false)

@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import { Duplex } from "node:stream"
 import type { ClientChannel, PseudoTtyOptions, ShellOptions } from "ssh2"
 import { type ChannelRefused, ConnectionLost } from "../../../errors/SshError.ts"
+import { copyOf } from "../../net/directReads.ts"
 import { guardErrors } from "../../net/owner.ts"
 import type { Connection } from "../connection.ts"
 import * as Protocol from "../protocol.ts"
@@ -63,7 +64,8 @@ export class ChannelDuplex extends Duplex implements Protocol.Receiver {
     Protocol.resize(this.channel, columns, rows)
   }
 
-  onData(bytes: Uint8Array, isError: boolean): void {
+  onData(given: Uint8Array, isError: boolean, lent: boolean): void {
+    const bytes = lent ? copyOf(given) : given
     if (isError) {
       this.onErrorOutput?.(bytes)
       return this.incoming.taken(bytes.length)

@@ -6,6 +6,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { ClientChannel } from "ssh2"
 import { ConnectionLost, OutputTooLarge, type SshErrorReason } from "../../../errors/SshError.ts"
+import { copyOf } from "../../net/directReads.ts"
 import type { Connection } from "../connection.ts"
 import * as Protocol from "../protocol.ts"
 import { Ending, type Exit } from "./exit.ts"
@@ -46,9 +47,9 @@ export class Process implements Protocol.Receiver {
     this.incoming = Protocol.receive(channel, this)
   }
 
-  onData(bytes: Uint8Array, isError: boolean): void {
+  onData(bytes: Uint8Array, isError: boolean, lent: boolean): void {
     const inbox = isError ? this.err : this.out
-    inbox.give(bytes)
+    inbox.give(lent ? copyOf(bytes) : bytes)
   }
 
   onEnd(isError: boolean): void {

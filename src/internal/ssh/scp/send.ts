@@ -50,7 +50,7 @@ export const sender = (wire: Wire, job: Job) => {
     if (no !== undefined) return yield* refused(sent, no)
     let left = attributes.size
     yield* Effect.scoped(Effect.gen(function*() {
-      const pull = yield* source.read(0)
+      const pull = yield* source.read(0, false)
       const next = Effect.flatMap(pull, (chunks) =>
         Effect.forEach(chunks, (chunk) => {
           const bytes = chunk.subarray(0, left)

@@ -1,3 +1,4 @@
+import { copyOf } from "../../net/directReads.ts"
 import { Kind } from "./packet.ts"
 
 /** OpenSSH's clients take no more of a packet either; some servers add a few bytes to 256 KiB of data. */
@@ -5,10 +6,11 @@ const maxPacket = 256 * 1024 + 1024
 
 /** Who is told what a server sends. */
 export interface AnswerHandler {
-  /** A packet that is there as a whole: what comes behind its kind. */
+  /** A packet that is there as a whole: what comes behind its kind, in memory of its own. */
   readonly onPacket: (kind: number, body: Buffer) => void
   /** The beginning of file data for a request; `onData` brings it in pieces. */
   readonly onDataStart: (id: number, size: number) => void
+  /** The piece is lent: in memory that may be overwritten afterwards. */
   readonly onData: (piece: Buffer) => void
   readonly onDataEnd: () => void
   /** The bytes are no packets. `received` is what there is of the one that is none. */
@@ -79,7 +81,7 @@ export class AnswerReader {
     const used = 5 - before
     const start = at + used
     if (chunk.length - start >= length - 1) {
-      this.handler.onPacket(kind, chunk.subarray(start, start + length - 1))
+      this.handler.onPacket(kind, copyOf(chunk.subarray(start, start + length - 1)))
       return used + length - 1
     }
     this.body = Buffer.allocUnsafe(length - 1)

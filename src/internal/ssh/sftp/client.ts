@@ -2,7 +2,6 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { ClientChannel } from "ssh2"
 import { ChannelRefused, ConnectionLost, type SshErrorReason } from "../../../errors/SshError.ts"
-import { passYoung } from "../../bytes/youngBuffers.ts"
 import { scopedUnlessFailed } from "../../net/duplex.ts"
 import { openSession } from "../channel/open.ts"
 import type { Connection } from "../connection.ts"
@@ -52,7 +51,6 @@ const onChannel = (connection: Connection, channel: ClientChannel): Requests => 
   const requests = new Requests({
     send: (bytes, taken) => {
       let waiting = false
-      passYoung(bytes.length)
       channel.write(bytes, () => {
         if (waiting) taken()
       })

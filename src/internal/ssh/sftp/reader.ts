@@ -15,11 +15,17 @@ export interface Range {
   readonly end: bigint | undefined
   /** The most that one request asks for. */
   readonly chunk: number
+  /** Whether what is pulled is only used until the next pull, so that its memory can be used again. Default false. */
+  readonly lend?: boolean | undefined
 }
 
 /** A piece of the file that has been asked for. */
 class Part {
-  readonly pieces: Array<Uint8Array> = []
+  /** What has come of it, from the beginning on, and how much of that was taken. */
+  buffer: Buffer | undefined
+  filled = 0
+  taken = 0
+  /** What is still to come: where it is in the file, and how much that is. */
   offset: bigint
   size: number
   /** How much of the request under way has come. */
@@ -39,14 +45,17 @@ class Part {
 /**
  * Reads a file with many requests under way. What arrives for the first of them is there at once, without waiting for the
  * rest of its answer; what arrives for a later one waits. Together they are never more than the window, so who reads slowly
- * stops the asking.
+ * stops the asking. Each part of the file comes into memory of its own, in as many pieces as SSH brings it in.
  */
 export class Reader {
   private readonly requests: Requests
   private readonly handle: Buffer
   private readonly about: About
   private readonly parts: Array<Part> = []
-  private ready: Array<Uint8Array> = []
+  /** Memory of parts that were taken, and such that can be used again. */
+  private lent: Array<Buffer> = []
+  private readonly free: Array<Buffer> = []
+  private readonly lend: boolean
   /** Bytes that were asked for and have not been taken. */
   private outstanding = 0
   private next: bigint
@@ -61,14 +70,16 @@ export class Reader {
   private stopped = false
   private failure: SshErrorReason | undefined
   private wake: (() => void) | undefined
+  private waking = false
 
-  constructor(requests: Requests, handle: Buffer, about: About, { chunk, end, offset }: Range) {
+  constructor(requests: Requests, handle: Buffer, about: About, { chunk, end, lend, offset }: Range) {
     this.requests = requests
     this.handle = handle
     this.about = about
     this.next = offset
     this.end = end
     this.chunk = chunk
+    this.lend = lend === true
     requests.pace.readers++
     this.ask()
   }
@@ -83,12 +94,14 @@ export class Reader {
   readonly stop = (): void => {
     if (this.stopped) return
     this.stopped = true
-    this.ready = []
+    this.parts.length = 0
     this.requests.pace.readers--
   }
 
   private ask(): void {
     const window = this.requests.pace.share(this.chunk)
+    // a few at a time: each time costs a call of the system, and wakes the server up
+    if (this.parts.length > 0 && window - this.outstanding < window / 4) return
     while (!this.ended && !this.stopped && this.failure === undefined && this.outstanding + this.chunk <= window) {
       const limit = this.next < this.size ? this.size : undefined
       const until = this.end === undefined || (limit !== undefined && limit < this.end) ? limit : this.end
@@ -125,10 +138,11 @@ export class Reader {
       stream: {
         most: part.size,
         piece: (bytes) => {
-          part.received += bytes.length
           if (this.stopped) return
-          if (this.parts[0] === part) this.deliver(bytes)
-          else part.pieces.push(bytes)
+          part.buffer ??= this.memory(part.size)
+          part.received += bytes.length
+          part.filled += bytes.copy(part.buffer, part.filled)
+          if (this.parts[0] === part) this.notifySoon()
         },
         end: () => {
           pace.measured(askedAt, deliveredBefore)
@@ -147,7 +161,7 @@ export class Reader {
         this.partsBeyond--
         this.beyond++
       }
-      return this.advance()
+      return this.goOn(part)
     }
     // a read may bring less than was asked for, and only a further one tells whether that is the end
     const { received } = part
@@ -169,26 +183,18 @@ export class Reader {
     for (const dropped of this.parts.splice(at + 1)) this.outstanding -= dropped.size
     this.outstanding -= part.size
     part.size = 0
-    this.advance()
+    this.goOn(part)
   }
 
-  /** Goes on to the first part that is not complete. */
-  private advance(): void {
-    while (this.parts[0]?.done) {
-      this.parts.shift()
-      const next = this.parts[0]
-      if (next === undefined) break
-      for (const piece of next.pieces) this.ready.push(piece)
-      next.pieces.length = 0
-    }
-    if (this.parts.length === 0 && this.ended) this.finish()
-    else this.ask()
-    if (this.ready.length > 0) this.notify()
+  private memory(size: number): Buffer {
+    const free = size === this.chunk ? this.free.pop() : undefined
+    return free !== undefined && free.length === size ? free : Buffer.allocUnsafeSlow(size)
   }
 
-  private deliver(bytes: Uint8Array): void {
-    this.ready.push(bytes)
-    this.notify()
+  /** A part is complete. */
+  private goOn(part: Part): void {
+    this.ask()
+    if (this.ended || this.parts[0] === part) this.notifySoon()
   }
 
   private finish(): void {
@@ -202,18 +208,44 @@ export class Reader {
     this.notify()
   }
 
+  /** What came in one read of the socket is taken as one batch. */
+  private notifySoon(): void {
+    if (this.waking || this.wake === undefined) return
+    this.waking = true
+    queueMicrotask(() => {
+      this.waking = false
+      this.notify()
+    })
+  }
+
   private notify(): void {
     const { wake } = this
     this.wake = undefined
     wake?.()
   }
 
+  /** Takes what has arrived, up to the first gap. */
+  private take(): Array<Uint8Array> {
+    this.free.push(...this.lent.splice(0))
+    const taken: Array<Uint8Array> = []
+    for (let part = this.parts[0]; part !== undefined; part = this.parts[0]) {
+      const { buffer, filled } = part
+      if (buffer !== undefined && filled > part.taken) {
+        taken.push(buffer.subarray(part.taken, filled))
+        this.outstanding -= filled - part.taken
+        part.taken = filled
+      }
+      if (!part.done) break
+      this.parts.shift()
+      if (this.lend && buffer !== undefined) this.lent.push(buffer)
+    }
+    return taken
+  }
+
   /** What has arrived; waits where nothing has. */
   readonly pull: Pull.Pull<Batch, SshErrorReason> = Effect.suspend(() => {
-    const batch = this.ready
+    const batch = this.take()
     if (Arr.isReadonlyArrayNonEmpty(batch)) {
-      this.ready = []
-      for (const bytes of batch) this.outstanding -= bytes.length
       this.ask()
       return Effect.succeed(batch)
     }

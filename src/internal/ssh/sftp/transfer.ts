@@ -22,15 +22,16 @@ export interface ReadRange {
 
 const ignored = () => {}
 
-/** The bytes of a file that is open. */
-export const reads = (client: Client, handle: Operations.Handle, range: ReadRange | undefined) =>
+/** The bytes of a file that is open. With `lend`, what is pulled may only be used until the next pull. */
+export const reads = (client: Client, handle: Operations.Handle, range: ReadRange | undefined, lend = false) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const offset = BigInt(range?.offset ?? 0)
       const reader = new Reader(client.requests, handle.id, { operation: "read", path: handle.path }, {
         offset,
         end: range?.length === undefined ? undefined : offset + BigInt(range.length),
-        chunk: client.limits.read
+        chunk: client.limits.read,
+        lend
       })
       // the answer comes with those to the first reads, and lets the others go ahead
       const sized: Receiver = {

@@ -16,7 +16,8 @@ export interface Source<E, R = never> {
   /** The size is -1 where it is not known. */
   readonly attributes: Attributes
   readonly readAll: Effect.Effect<Uint8Array, E, R>
-  readonly read: (offset: number) => Effect.Effect<Pull.Pull<Chunks, E, void, R>, E, Scope.Scope | R>
+  /** With `lend`, what is pulled may only be used until the next pull. */
+  readonly read: (offset: number, lend: boolean) => Effect.Effect<Pull.Pull<Chunks, E, void, R>, E, Scope.Scope | R>
   readonly sha256: Effect.Effect<string, E, R>
   /** The permission bits that the copy is to have whatever else is so. */
   readonly mode?: number | undefined
@@ -25,7 +26,7 @@ export interface Source<E, R = never> {
 export const sourceOf = <E>(files: Files<E>, path: string, attributes: Attributes): Source<E> => ({
   attributes,
   readAll: files.readAll(path, attributes.size),
-  read: (offset) => files.read(path, offset),
+  read: (offset, lend) => files.read(path, offset, lend),
   sha256: files.sha256(path)
 })
 
@@ -92,7 +93,7 @@ export const copyFile = Effect.fnUntraced(function*<E1, E2, R>(
   const writeFrom = (offset: number) =>
     Effect.scoped(Effect.gen(function*() {
       const writer = yield* to.write(place.path, { mode, exclusive: !place.kept, offset })
-      const pull = yield* source.read(offset)
+      const pull = yield* source.read(offset, writer.copies)
       yield* pull.pipe(
         Effect.flatMap((chunks) =>
           Effect.map(writer.write(chunks), () =>

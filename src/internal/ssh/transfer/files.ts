@@ -25,6 +25,8 @@ export interface WriteOptions {
 
 /** A file that is being written. */
 export interface Writer<E> {
+  /** Whether it copies the bytes that it takes, so that they may be lent. */
+  readonly copies: boolean
   /** Takes bytes; they may still be on their way when this returns. */
   readonly write: (chunks: Chunks) => Effect.Effect<void, E>
   /** Waits until all bytes are there, and has them put on the disk if need be. */
@@ -64,8 +66,8 @@ export interface Files<E> {
     content: Uint8Array,
     options: Pick<WriteOptions, "mode" | "exclusive">
   ) => Effect.Effect<void, E>
-  /** The bytes of a file from an offset on. */
-  readonly read: (path: string, offset: number) => Effect.Effect<Pull.Pull<Chunks, E>, E, Scope.Scope>
+  /** The bytes of a file from an offset on. With `lend`, what is pulled may only be used until the next pull. */
+  readonly read: (path: string, offset: number, lend: boolean) => Effect.Effect<Pull.Pull<Chunks, E>, E, Scope.Scope>
   readonly write: (path: string, options: WriteOptions) => Effect.Effect<Writer<E>, E, Scope.Scope>
   /** The SHA-256 of a file, in hexadecimal digits. */
   readonly sha256: (path: string) => Effect.Effect<string, E>

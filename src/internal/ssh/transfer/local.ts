@@ -84,6 +84,7 @@ const inBlocks = Effect.fnUntraced(function*(file: FileSystem.File) {
     })
 
   const writer: Writer<PlatformError.PlatformError> = {
+    copies: true,
     write: (chunks) => put(chunks, 0, 0),
     finish: (fsync) =>
       Effect.suspend(() => filled > 0 ? flush : Effect.void).pipe(

@@ -55,6 +55,7 @@ export const remote = (
     const about = { operation: "write", path }
     const writer = new Writer(client.requests, handle.id, about, BigInt(offset), client.limits.write)
     return {
+      copies: false,
       write: (chunks) => labelled(writer.write(chunks)),
       finish: Effect.fnUntraced(function*(fsync) {
         yield* labelled(writer.flush)
@@ -96,9 +97,9 @@ export const remote = (
     readAll: (path, size) => labelled(Content.readFile(client, path, undefined, size)),
     writeAll: (path, content, { exclusive, mode }) =>
       labelled(Content.writeFile(client, path, content, { flag: exclusive ? "wx" : "w", mode })),
-    read: Effect.fnUntraced(function*(path, offset) {
+    read: Effect.fnUntraced(function*(path, offset, lend) {
       const handle = yield* labelled(Operations.scoped(client, Operations.openFile(client, path, "r", undefined)))
-      const reads = yield* Content.reads(client, handle, { offset })
+      const reads = yield* Content.reads(client, handle, { offset }, lend)
       const pull: Pull.Pull<Chunks, SshError> = Effect.mapError(
         reads,
         (error) => Cause.isDone(error) ? error : failed(error)

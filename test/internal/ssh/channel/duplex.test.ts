@@ -29,7 +29,7 @@ const connected = Effect.gen(function*() {
   )
   const parts: any = {
     client,
-    withAgent: (request) => request,
+    withAgent: (request: unknown) => request,
     sessions: new Sessions(client, { event: () => undefined }),
     lost: life.lost,
     onLost: life.onLost
