@@ -1,4 +1,5 @@
 import type { Duplex } from "node:stream"
+import { passYoung } from "../bytes/youngBuffers.ts"
 
 /**
  * Has all that is written in one turn of the event loop leave in one write: ssh2 writes packet by packet, and each write costs
@@ -12,6 +13,8 @@ export const writeTogether = (duplex: Duplex): void => {
     duplex.uncork()
   }
   duplex.write = (chunk: Uint8Array, ...rest: Array<any>) => {
+    // each packet of ssh2's is in memory of its own
+    passYoung(chunk.length)
     if (!held) {
       held = true
       duplex.cork()
