@@ -49,11 +49,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { type ConnectionLost, SshError } from "../errors/SshError.ts"
-import type { Negotiated } from "../internal/ssh/algorithms.ts"
 import type { Connection } from "../internal/ssh/connection.ts"
 import * as Ssh2Direct from "../internal/ssh/forward/direct.ts"
 import type { HostKey } from "../internal/ssh/hostKeys/publicKey.ts"
-import * as Ssh2Sftp from "../internal/ssh/sftp/client.ts"
+import type { Negotiated } from "../internal/ssh/negotiated.ts"
+import * as Ssh2Sftp from "../internal/ssh/sftp/open.ts"
 import type { Dialer } from "./Dialer.ts"
 import * as Sftp from "./Sftp.ts"
 import * as SshForward from "./SshForward.ts"
@@ -69,7 +69,7 @@ export type {
    * @since 0.1.0
    */
   Negotiated
-} from "../internal/ssh/algorithms.ts"
+} from "../internal/ssh/negotiated.ts"
 
 /**
  * An open connection to an SSH server.

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as SftpServer from "../../examples/peers/sftpServer.ts"
 import { SshError, Unknown } from "../../src/errors/SshError.ts"
-import { greet } from "../../src/internal/ssh/sftp/client.ts"
+import { greet } from "../../src/internal/ssh/sftp/open.ts"
 import { Cursor, type Field } from "../../src/internal/ssh/sftp/packet.ts"
 import { Requests, scopeClosed } from "../../src/internal/ssh/sftp/requests.ts"
 import * as Sftp from "../../src/services/Sftp.ts"

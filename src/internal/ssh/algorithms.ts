@@ -1,6 +1,7 @@
 import { createRequire } from "node:module"
 import type { Algorithms as Ssh2Algorithms } from "ssh2"
 import { HandshakeFailed, type SshErrorReason, Unsupported } from "../../errors/SshError.ts"
+import type { Direction, Negotiated } from "./negotiated.ts"
 import type { ServerOffer } from "./serverOffer.ts"
 
 const require = createRequire(import.meta.url)
@@ -171,21 +172,6 @@ export const mismatch = (ours: Lists, theirs: ServerOffer): SshErrorReason | und
       (hasOwnMac(inCommon("cipher", theirs.cipher[direction])) ? undefined : nothing("mac", theirs.mac[direction])) ??
       nothing("compression", theirs.compression[direction])
   return nothing("keyExchange", keyExchange) ?? nothing("hostKey", theirs.hostKey) ?? inDirection(0) ?? inDirection(1)
-}
-
-/** The algorithms of one direction, see `SshSession.Negotiated`. */
-export interface Direction {
-  readonly cipher: string
-  readonly mac: string
-  readonly compression: string
-}
-
-/** What the two sides agreed on, see `SshSession.Negotiated`. */
-export interface Negotiated {
-  readonly keyExchange: string
-  readonly hostKey: string
-  readonly sending: Direction
-  readonly receiving: Direction
 }
 
 interface Ssh2Direction {

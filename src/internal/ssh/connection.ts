@@ -1,10 +1,10 @@
 import type * as Effect from "effect/Effect"
 import type { Client } from "ssh2"
 import { ConnectionLost } from "../../errors/SshError.ts"
-import type { Negotiated } from "./algorithms.ts"
 import type { Request } from "./channel/request.ts"
 import type { Sessions } from "./channel/sessions.ts"
 import type { HostKey } from "./hostKeys/publicKey.ts"
+import type { Negotiated } from "./negotiated.ts"
 import type { Observer } from "./observe.ts"
 
 /** A connection that is ready for channels. */

@@ -1,8 +1,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { SshErrorReason } from "../../errors/SshError.ts"
-import type { Negotiated } from "./algorithms.ts"
 import type { HostKey } from "./hostKeys/publicKey.ts"
+import type { Negotiated } from "./negotiated.ts"
 
 /** What happens on the way to a session, as values that can be waited for. */
 export class Handshake {

@@ -42,6 +42,8 @@ export class Sessions {
   private readonly observer: Pick<Observer, "event">
   private readonly waiting: Array<Ticket> = []
   private tickets = 0
+  /** Who waited and is trying again: one at a time, as somebody behind might be luckier. */
+  private trying: Ticket | undefined
   /** How many are open or being opened. One counts until the server has closed it too. */
   private held = 0
   private closes = 0
@@ -63,7 +65,7 @@ export class Sessions {
     failed: (reason: Failure) => void
   ): () => void {
     const ticket = new Ticket(this.tickets++, request, opened, failed)
-    if (this.waiting.length > 0) this.waiting.push(ticket)
+    if (this.waiting.length > 0 || this.trying !== undefined) this.waiting.push(ticket)
     else this.attempt(ticket)
     return () => {
       ticket.wanted = false
@@ -83,6 +85,7 @@ export class Sessions {
     } catch (cause) {
       // ssh2 throws when its stream can no longer be written
       this.held--
+      this.settled(ticket)
       return ticket.failed(new ConnectionLost({ detail: String(cause) }))
     }
   }
@@ -96,24 +99,28 @@ export class Sessions {
     })
     if (ticket.wanted) ticket.opened(channel)
     else discard(channel)
+    // there may be room for one more
+    if (this.settled(ticket)) this.next()
   }
 
   private refused(ticket: Ticket, reason: ChannelRefused, channel: ClientChannel | undefined): void {
     if (!isLimit(reason)) {
       // not every server says that it has closed what it refused
       if (channel !== undefined) discard(channel)
+      this.settled(ticket)
       this.release()
       this.observer.event("channel refused", () => reason.message)
       if (ticket.wanted) ticket.failed(reason)
       return
     }
     this.held--
-    if (!ticket.wanted) return this.next()
-    if (ticket.closesSeen !== this.closes) {
+    if (ticket.wanted && ticket.closesSeen !== this.closes) {
       // servers free a session some time after they said that it is closed
       ticket.closesSeen = this.closes
       return this.attempt(ticket)
     }
+    this.settled(ticket)
+    if (!ticket.wanted) return this.next()
     if (this.held > 0) return this.wait(ticket)
     this.observer.event("channel refused", () => reason.message)
     ticket.failed(reason)
@@ -131,8 +138,16 @@ export class Sessions {
     this.next()
   }
 
+  /** Somebody has been answered. Says whether that was who was trying again. */
+  private settled(ticket: Ticket): boolean {
+    if (ticket !== this.trying) return false
+    this.trying = undefined
+    return true
+  }
+
   private next(): void {
-    const ticket = this.waiting.shift()
-    if (ticket !== undefined) this.attempt(ticket)
+    if (this.trying !== undefined) return
+    this.trying = this.waiting.shift()
+    if (this.trying !== undefined) this.attempt(this.trying)
   }
 }

@@ -100,9 +100,11 @@ describe("session channels beyond what a server allows", () => {
     a.emit("close")
     assert.deepStrictEqual(asked.map(({ name }) => name), ["c"])
     const stop = open("d")
-    assert.deepStrictEqual(asked.map(({ name }) => name), ["c", "d"])
-    stop()
+    // one at a time, as who came later might be luckier
+    assert.deepStrictEqual(asked.map(({ name }) => name), ["c"])
     next().accept()
+    assert.deepStrictEqual(asked.map(({ name }) => name), ["d"])
+    stop()
     // closed at once, which makes room
     next().accept()
     assert.deepStrictEqual(log, ["a opened", "c opened"])
