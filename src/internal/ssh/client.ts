@@ -75,7 +75,10 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
   })
   yield* Effect.addFinalizer(() => close)
 
-  const over = (detail: string, cause?: Error) => {
+  const over = (detail: string, cause?: Error): void => {
+    life.end(detail, cause)
+    // ssh2 half-closes at most, which leaves channels open for as long as the server likes
+    if (Deferred.isDoneUnsafe(handshake.ready)) return void duplex.destroy()
     const instead = identification.received
     handshake.fail(
       new HandshakeFailed({
@@ -83,9 +86,6 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         ...(cause === undefined ? {} : { cause })
       })
     )
-    life.end(detail, cause)
-    // ssh2 half-closes at most, which leaves channels open for as long as the server likes
-    if (Deferred.isDoneUnsafe(handshake.ready)) duplex.destroy()
   }
 
   let first: HostKey | undefined
