@@ -124,7 +124,7 @@ layer(peers, { excludeTestServices: true, timeout: "120 seconds" })("SCP with Op
         const [attempt, words] of [
           [session.download(`${there}/none`, `${here}/x`, scp), "No such file"],
           [session.upload(`${here}/a/open`, `${there}/none/x`, scp), "No such file"],
-          [session.upload(`${here}/a/open`, "/root/x", scp), "Permission denied"]
+          [session.upload(`${here}/a/open`, "/etc/x", scp), "Permission denied"]
         ] as const
       ) {
         const reason = yield* reasonOf(attempt)

@@ -41,7 +41,7 @@ class Handover extends Duplex {
   }
 }
 
-type Give = (error: Error | undefined, stream?: any) => void
+type Give = (error: Error | undefined, stream?: Duplex) => void
 
 /** An agent as ssh2 knows them, which never logs in. */
 class ForwardedAgent extends Ssh2.BaseAgent<never> {

@@ -5,7 +5,7 @@ const MiB = 1024 * KiB
 const least = 2 * MiB
 /** And at most, which is also what the bytes that nobody has taken yet may grow to. */
 const most = 32 * MiB
-/** What a server may send at any time: of the window of 2 MiB, a quarter may not have been given back yet. */
+/** What a server may send at any time, about: at least 1 MiB at first, and 2 MiB once some of its window was given back. */
 const always = 1.5 * MiB
 
 /**
