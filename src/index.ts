@@ -25,6 +25,9 @@ export * as Grpc from "./services/Grpc.ts"
 /** An open gRPC channel: calls by name. */
 export * as GrpcChannel from "./services/GrpcChannel.ts"
 
+/** What a server can say about an error beside its status. */
+export * as GrpcDetail from "./errors/GrpcDetail.ts"
+
 /** What can go wrong in a gRPC call. */
 export * as GrpcError from "./errors/GrpcError.ts"
 

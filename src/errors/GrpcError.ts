@@ -3,9 +3,12 @@
  *
  * **Details**
  *
- * Every reason carries the status `code`, the server's `message` (empty when it gave none) and the `trailers`, the
- * metadata that came with the status. Statuses that this side makes (a deadline, a cancelled call, a connection that was
- * lost) look the same, with no trailers.
+ * Every reason carries the status `code`, the server's `message` (empty when it gave none), the `trailers`, the metadata
+ * that came with the status, and the `details` that the server gave in the form of `google.rpc`, see `GrpcDetail`.
+ * Statuses that this side makes (a deadline, a cancelled call, a connection that was lost) look the same, with no trailers.
+ *
+ * On a server, the same reasons are what a handler fails with: `Effect.fail(new GrpcError.NotFound({ message: "no such
+ * order" }))`. All fields have defaults.
  *
  * A connection that cannot be made is a `DialError`, not `Unavailable`.
  *
@@ -24,7 +27,9 @@
  *
  * @since 0.1.0
  */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { GrpcDetail } from "./GrpcDetail.ts"
 
 /**
  * Metadata that came from the server. Names are lower-case; one name can have several values. Names that end in `-bin`
@@ -47,10 +52,13 @@ export const Metadata = Schema.Struct({
  */
 export type Metadata = typeof Metadata.Type
 
+const noMetadata = (): Metadata => ({ text: {}, binary: {} })
+
 const status = <const Code extends number>(code: Code) => ({
   code: Schema.tag(code),
-  message: Schema.String,
-  trailers: Metadata
+  message: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed(""))),
+  trailers: Metadata.pipe(Schema.withConstructorDefault(Effect.sync(noMetadata))),
+  details: Schema.Array(GrpcDetail).pipe(Schema.withConstructorDefault(Effect.succeed([])))
 })
 
 /**
@@ -246,12 +254,13 @@ export type GrpcErrorReason = typeof GrpcErrorReason.Type
 export const reasonFromCode = (
   code: number,
   message: string,
-  trailers: Metadata = { text: {}, binary: {} }
+  trailers: Metadata = noMetadata(),
+  details: ReadonlyArray<GrpcDetail> = []
 ): GrpcErrorReason => {
   const Reason = reasons[code - 1]
   return Reason === undefined
-    ? new Unknown({ message: `status ${code}: ${message}`, trailers })
-    : new Reason({ message, trailers })
+    ? new Unknown({ message: `status ${code}: ${message}`, trailers, details })
+    : new Reason({ message, trailers, details })
 }
 
 /**

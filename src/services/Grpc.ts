@@ -44,9 +44,10 @@ import type { GrpcError } from "../errors/GrpcError.ts"
 import { GrpcSchemaError, WrongKind } from "../errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import * as GrpcCall from "../internal/grpc/call.ts"
-import * as GrpcMetadata from "../internal/grpc/metadata.ts"
-import type { GrpcSchema, Method, MethodKind } from "../internal/grpc/protoSchema.ts"
+import type { MethodKind } from "../internal/grpc/definition.ts"
+import type { GrpcSchema, Method } from "../internal/grpc/proto/schema.ts"
 import * as GrpcTransport from "../internal/grpc/transport.ts"
+import * as GrpcMetadata from "../internal/grpc/wire/metadata.ts"
 import * as Target from "../internal/net/target.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
 import * as TlsOptions from "../internal/tls/options.ts"
@@ -212,7 +213,7 @@ const makeChannel = (
       GrpcMetadata.toGrpc([channelMetadata, options?.metadata], { waitForReady: options?.waitForReady ?? false }),
       (metadata) => ({
         method,
-        message: message.success,
+        message: Buffer.from(message.success),
         metadata,
         timeout: options?.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
       })

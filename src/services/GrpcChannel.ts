@@ -40,8 +40,8 @@ import type * as Stream from "effect/Stream"
 import type { DialError } from "../errors/DialError.ts"
 import type { GrpcError, Metadata } from "../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
-import type { MetadataInput } from "../internal/grpc/metadata.ts"
-import type { Method, Service, Values } from "../internal/grpc/protoSchema.ts"
+import type { Method, Service, Values } from "../internal/grpc/proto/schema.ts"
+import type { MetadataInput } from "../internal/grpc/wire/metadata.ts"
 
 export type {
   /**
@@ -59,7 +59,7 @@ export type {
    * @since 0.1.0
    */
   MetadataValue
-} from "../internal/grpc/metadata.ts"
+} from "../internal/grpc/wire/metadata.ts"
 
 /**
  * Options of one call.

@@ -39,8 +39,18 @@
  */
 import * as Effect from "effect/Effect"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
-import * as ProtoLoad from "../internal/grpc/protoLoad.ts"
-import * as ProtoSchema from "../internal/grpc/protoSchema.ts"
+import * as ProtoLoad from "../internal/grpc/proto/load.ts"
+import * as ProtoSchema from "../internal/grpc/proto/schema.ts"
+
+export type {
+  /**
+   * Which sides send a stream of messages: none, the server, the client, both.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  MethodKind
+} from "../internal/grpc/definition.ts"
 
 export type {
   /**
@@ -79,13 +89,6 @@ export type {
    */
   Method,
   /**
-   * Which sides send a stream of messages: none, the server, the client, both.
-   *
-   * @category models
-   * @since 0.1.0
-   */
-  MethodKind,
-  /**
    * A service and its methods.
    *
    * @category models
@@ -99,7 +102,7 @@ export type {
    * @since 0.1.0
    */
   Values
-} from "../internal/grpc/protoSchema.ts"
+} from "../internal/grpc/proto/schema.ts"
 
 /**
  * Reads the text of one definition. It can import Google's well-known types.

@@ -7,9 +7,9 @@ import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
 import type { DialError } from "../../errors/DialError.ts"
 import { GrpcError, type Metadata, reasonFromCode } from "../../errors/GrpcError.ts"
-import * as GrpcMetadata from "./metadata.ts"
-import type { Method } from "./protoSchema.ts"
+import type { Method } from "./proto/schema.ts"
 import type { Transport } from "./transport.ts"
+import * as GrpcMetadata from "./wire/metadata.ts"
 
 /** What is called. */
 export interface Request {

@@ -1,7 +1,13 @@
 import * as Result from "effect/Result"
 import protobuf from "protobufjs"
-import { GrpcSchemaError, type GrpcSchemaErrorReason, UnknownMethod, WrongType } from "../../errors/GrpcSchemaError.ts"
-import * as ProtoCodec from "./protoCodec.ts"
+import {
+  GrpcSchemaError,
+  type GrpcSchemaErrorReason,
+  UnknownMethod,
+  WrongType
+} from "../../../errors/GrpcSchemaError.ts"
+import type { MessageCodec, MethodDefinition, MethodKind } from "../definition.ts"
+import * as ProtoCodec from "./codec.ts"
 
 /** One field of a message. */
 export interface Field {
@@ -38,27 +44,12 @@ export interface Values {
 }
 
 /** Turns plain objects into the bytes of a message and back. */
-export interface Codec {
-  /** Fails with `UnknownField` or `WrongType`. */
-  readonly encode: (values: object) => Result.Result<Buffer, GrpcSchemaError>
-  /** Fails with `WrongType` when the bytes are not this message. */
-  readonly decode: (bytes: Uint8Array) => Result.Result<Values, GrpcSchemaError>
-}
+export interface Codec extends MessageCodec<object, Values> {}
 
-/** One method of a service. */
-export interface Method {
-  /** `"acme.Orders/Create"`: what `unary` and the others take. */
-  readonly path: string
-  readonly service: string
-  readonly name: string
-  readonly kind: MethodKind
-  readonly request: Message & Codec
-  readonly response: Message & Codec
+/** One method of a service. Its `path`, such as `"acme.Orders/Create"`, is what `unary` and the others take. */
+export interface Method extends MethodDefinition<Message & Codec, Message & Codec> {
   readonly comment: string | undefined
 }
-
-/** Which sides send a stream of messages: none, the server, the client, both. */
-export type MethodKind = "unary" | "serverStream" | "clientStream" | "bidi"
 
 /** A service and its methods. */
 export interface Service {

@@ -1,8 +1,8 @@
 import * as Grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type { Metadata } from "../../errors/GrpcError.ts"
-import { GrpcSchemaError, WrongType } from "../../errors/GrpcSchemaError.ts"
+import type { Metadata } from "../../../errors/GrpcError.ts"
+import { GrpcSchemaError, WrongType } from "../../../errors/GrpcSchemaError.ts"
 
 /** One value of metadata: text, or bytes for names that end in `-bin`. */
 export type MetadataValue = string | Uint8Array | Redacted.Redacted

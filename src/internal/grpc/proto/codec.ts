@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import protobuf from "protobufjs"
-import { type GrpcSchemaErrorReason, UnknownField, WrongType } from "../../errors/GrpcSchemaError.ts"
+import { type GrpcSchemaErrorReason, UnknownField, WrongType } from "../../../errors/GrpcSchemaError.ts"
 
 /** What a value is wrong with, and where: each level it is thrown through puts its own step in front of the path. */
 class Problem {

@@ -11,7 +11,7 @@ import {
   Syntax,
   UnreadableFile,
   UnresolvedType
-} from "../../errors/GrpcSchemaError.ts"
+} from "../../../errors/GrpcSchemaError.ts"
 
 /** The text of one .proto and the name it is imported by. */
 export interface Source {
