@@ -1,0 +1,152 @@
+import type * as Effect from "effect/Effect"
+import * as Http2 from "node:http2"
+import { compressionOf } from "../wire/compression.ts"
+import { Incoming } from "../wire/incoming.ts"
+import { type OutgoingHeaders, type RawHeaders, single } from "../wire/metadata.ts"
+import { Code, ownStatus, resetName, type Status, statusOf, statusOfHttp, statusOfReset } from "../wire/status.ts"
+import type { Connection } from "./connection.ts"
+import type { Exchange, Outcome } from "./exchange.ts"
+
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = Http2.constants
+
+/** The end of an HTTP answer that is not one of gRPC. */
+const notGrpc = (headers: RawHeaders): Status | undefined => {
+  const status = single(headers, ":status")
+  if (status !== "200") return statusOfHttp(Number(status), `the server answered with HTTP status ${status}`)
+  const type = single(headers, "content-type")
+  if (type === undefined || !/^application\/grpc(?:[+;]|$)/.test(type)) {
+    return ownStatus(Code.unknown, `the server's answer is not gRPC: its content-type is ${type ?? "missing"}`)
+  }
+  return undefined
+}
+
+/** One call on one connection. */
+export class Attempt implements Exchange {
+  onChange: () => void
+  headers: RawHeaders | undefined
+  outcome: Outcome | undefined
+  hasRoom = true
+
+  private readonly connection: Connection
+  private readonly stream: Http2.ClientHttp2Stream
+  private readonly incoming: Incoming
+  /** What the server said at the end; it is the outcome once all messages have been read. */
+  private trailers: Status | undefined
+
+  constructor(
+    connection: Connection,
+    headers: OutgoingHeaders,
+    maxReceiveSize: number,
+    onChange: () => void
+  ) {
+    this.onChange = onChange
+    this.connection = connection
+    const stream = connection.session.request(headers)
+    this.stream = stream
+    this.incoming = new Incoming(stream, maxReceiveSize, () => this.onChange(), (status) => this.abort(status))
+    stream.on("response", (_headers, flags, raw?: RawHeaders) => this.respond(raw ?? [], flags))
+    stream.on("trailers", (_headers, _flags, raw?: RawHeaders) => {
+      this.trailers = statusOf(raw ?? [])
+      if (stream.readableEnded) this.finish()
+    })
+    stream.on("end", () => {
+      if (this.trailers !== undefined) this.finish()
+    })
+    stream.on("close", () => this.finish())
+    // what there is to say of it, the end says
+    stream.on("error", () => {})
+    connection.opened(this)
+  }
+
+  private respond(headers: RawHeaders, flags: number): void {
+    if (this.outcome !== undefined) return
+    const ends = (flags & Http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0
+    const status = statusOf(headers)
+    // an answer that is its own end has trailers and no headers
+    if (ends && status !== undefined) {
+      this.trailers = status
+      return
+    }
+    const refusal = notGrpc(headers)
+    if (refusal !== undefined) return this.abort(status ?? refusal)
+    const encoding = single(headers, "grpc-encoding")
+    const compression = compressionOf(encoding)
+    if (compression === undefined) {
+      return this.abort(ownStatus(Code.internal, `the server compresses with ${encoding}, which this side cannot read`))
+    }
+    this.incoming.compression = compression
+    this.headers = headers
+    this.onChange()
+  }
+
+  /** No more bytes come. */
+  private finish(): void {
+    if (this.outcome !== undefined) return
+    this.incoming.finish()
+    // which may have found something to complain of
+    if (this.outcome === undefined) this.end(this.trailers ?? this.lost())
+  }
+
+  /** Why there were no trailers. */
+  private lost(): Outcome {
+    const { rstCode } = this.stream
+    const refused = rstCode === NGHTTP2_REFUSED_STREAM
+    const ended = this.connection.endedBy()
+    if (refused || (ended !== undefined && rstCode !== NGHTTP2_NO_ERROR && !this.connection.usable())) {
+      return {
+        ...ownStatus(Code.unavailable, ended ?? `the server refused the call (${resetName(rstCode)})`),
+        unprocessed: refused && this.headers === undefined
+      }
+    }
+    if (rstCode !== NGHTTP2_NO_ERROR && rstCode !== undefined) return statusOfReset(rstCode)
+    if (ended !== undefined) return ownStatus(Code.unavailable, ended)
+    return ownStatus(Code.internal, "the server ended the call without a status")
+  }
+
+  private end(outcome: Outcome): void {
+    this.outcome = outcome
+    this.connection.ended(this)
+    // a server may end a call before the client has said all it wants to say
+    if (!this.stream.writableEnded) this.stream.close(NGHTTP2_CANCEL)
+    this.onChange()
+  }
+
+  get hasMessages(): boolean {
+    return !this.incoming.isEmpty
+  }
+
+  take(): Effect.Effect<Array<Uint8Array>, Status> {
+    return this.incoming.take()
+  }
+
+  send(frames: Buffer): boolean {
+    if (this.outcome !== undefined || !this.stream.writable) return true
+    this.hasRoom = this.stream.write(frames)
+    if (!this.hasRoom) {
+      this.stream.once("drain", () => {
+        this.hasRoom = true
+        this.onChange()
+      })
+    }
+    return this.hasRoom
+  }
+
+  /** Sends what is the only message. */
+  sendOnly(frames: Buffer): void {
+    if (this.outcome === undefined) this.stream.end(frames)
+  }
+
+  completeSend(): void {
+    if (this.outcome === undefined) this.stream.end()
+  }
+
+  abort(status: Status): void {
+    if (this.outcome !== undefined) return
+    this.stream.close(NGHTTP2_CANCEL)
+    this.end(status)
+  }
+
+  cancel(message: string): void {
+    this.abort(ownStatus(Code.cancelled, message))
+  }
+}

@@ -1,0 +1,40 @@
+import type * as Effect from "effect/Effect"
+import type { DialError } from "../../../errors/DialError.ts"
+import { GrpcError } from "../../../errors/GrpcError.ts"
+import type { RawHeaders } from "../wire/metadata.ts"
+import { reasonOf, type Status } from "../wire/status.ts"
+
+/** How a call ended for the client: with a status, or because there was no connection to make it over. */
+export interface Outcome extends Status {
+  readonly dialFailure?: DialError | undefined
+  /** The server has not looked at the call: making it again changes nothing that it did. */
+  readonly unprocessed?: boolean | undefined
+}
+
+/**
+ * A call under way, whichever attempts carry it. Nothing here waits: `onChange` is called when something has changed, and
+ * whoever waits looks again.
+ */
+export interface Exchange {
+  /** Called when headers, messages, room to send or the end have come. */
+  onChange: () => void
+  /** The server's headers. A call that ends without having answered has none. */
+  readonly headers: RawHeaders | undefined
+  /** How the call ended; messages that came before can still be there to be taken. */
+  readonly outcome: Outcome | undefined
+  readonly hasMessages: boolean
+  /** All messages that are there; only when there are some. */
+  readonly take: () => Effect.Effect<Array<Uint8Array>, Status>
+  /** Sends frames; says whether there is room for more at once. */
+  readonly send: (frames: Buffer) => boolean
+  /** Whether there is room to send. */
+  readonly hasRoom: boolean
+  /** Says that no more messages come. */
+  readonly completeSend: () => void
+  /** Ends the call with a status of this side, if it has not ended, and tells the server. */
+  readonly abort: (status: Status) => void
+}
+
+/** What a call fails with. */
+export const errorOf = (method: string, outcome: Outcome): DialError | GrpcError =>
+  outcome.dialFailure ?? new GrpcError({ method, reason: reasonOf(outcome) })

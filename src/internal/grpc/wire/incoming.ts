@@ -1,0 +1,122 @@
+import * as Effect from "effect/Effect"
+import type * as Http2 from "node:http2"
+import { type Compression, decompress } from "./compression.ts"
+import { type FrameProblem, FrameReader, frameSize } from "./frames.ts"
+import { Code, ownStatus, type Status } from "./status.ts"
+
+interface Queued {
+  readonly message: Uint8Array
+  readonly compressed: boolean
+}
+
+/** How many bytes of messages wait here for a reader; more stay in HTTP/2, whose flow control holds the peer back. */
+const capacity = 64 * 1024
+
+const tooLarge = (maxSize: number, size: number | undefined): Status =>
+  ownStatus(
+    Code.resourceExhausted,
+    `a message of ${size === undefined ? "more bytes" : `${size} bytes`} is larger than the limit of ${maxSize}`
+  )
+
+const statusOf = (problem: FrameProblem, maxSize: number): Status =>
+  problem._tag === "TooLarge"
+    ? tooLarge(maxSize, problem.size)
+    : ownStatus(Code.internal, `not a gRPC message: its flags are ${problem.flags}`)
+
+/** The messages that come on an HTTP/2 stream, between Node which pushes bytes and a reader who takes messages. */
+export class Incoming {
+  /** How compressed messages are packed; the headers say it, before the first message. */
+  compression: Compression = "identity"
+  /** Whether the peer has sent its last message. */
+  ended = false
+
+  private readonly stream: Http2.Http2Stream
+  private readonly maxSize: number
+  private readonly onMessages: () => void
+  private readonly onProblem: (status: Status) => void
+  private readonly reader: FrameReader
+  private queue: Array<Queued> = []
+  private bytes = 0
+  private paused = false
+  private broken = false
+
+  constructor(
+    stream: Http2.Http2Stream,
+    maxSize: number,
+    onMessages: () => void,
+    onProblem: (status: Status) => void
+  ) {
+    this.stream = stream
+    this.maxSize = maxSize
+    this.onMessages = onMessages
+    this.onProblem = onProblem
+    this.reader = new FrameReader(maxSize, (message, compressed) => {
+      this.queue.push({ message, compressed })
+      this.bytes += frameSize(message)
+    })
+    stream.on("data", (chunk: Buffer) => this.read(chunk))
+  }
+
+  get isEmpty(): boolean {
+    return this.queue.length === 0
+  }
+
+  private read(chunk: Buffer): void {
+    if (this.broken) return
+    const before = this.queue.length
+    const problem = this.reader.read(chunk)
+    if (problem !== undefined) {
+      this.broken = true
+      this.onProblem(statusOf(problem, this.maxSize))
+    }
+    if (this.bytes >= capacity && !this.paused) {
+      this.paused = true
+      this.stream.pause()
+    }
+    if (this.queue.length > before) this.onMessages()
+  }
+
+  /** Called when no more bytes come: those that Node has kept back are still messages. */
+  finish(): void {
+    if (this.ended) return
+    this.ended = true
+    for (let chunk: unknown = this.stream.read(); chunk instanceof Buffer; chunk = this.stream.read()) this.read(chunk)
+    if (!this.reader.isBetween && !this.broken) {
+      this.broken = true
+      this.onProblem(ownStatus(Code.internal, "the stream ended within a message"))
+    }
+  }
+
+  /**
+   * All messages that are there, at least one; compressed ones one at a time, as each may become as large as the limit.
+   */
+  take(): Effect.Effect<Array<Uint8Array>, Status> {
+    const first = this.queue[0]!
+    const taken = first.compressed ? this.queue.splice(0, 1) : this.takePlain()
+    for (const { message } of taken) this.bytes -= frameSize(message)
+    if (this.paused && this.bytes < capacity) {
+      this.paused = false
+      this.stream.resume()
+    }
+    if (!first.compressed) return Effect.succeed(taken.map(({ message }) => message))
+    const compression = this.compression
+    if (compression === "identity") {
+      return Effect.fail(ownStatus(Code.internal, "a compressed message, though the headers name no compression"))
+    }
+    return decompress(first.message, compression, this.maxSize).pipe(Effect.mapBoth({
+      onSuccess: (message) => [message],
+      onFailure: (problem) =>
+        problem._tag === "TooLarge"
+          ? tooLarge(this.maxSize, undefined)
+          : ownStatus(Code.internal, `a message cannot be decompressed: ${problem.detail}`)
+    }))
+  }
+
+  private takePlain(): Array<Queued> {
+    const compressed = this.queue.findIndex((queued) => queued.compressed)
+    if (compressed !== -1) return this.queue.splice(0, compressed)
+    const all = this.queue
+    this.queue = []
+    return all
+  }
+}
