@@ -9,7 +9,7 @@ import type { DialError } from "../../errors/DialError.ts"
 import { GrpcError, type Metadata, reasonFromCode } from "../../errors/GrpcError.ts"
 import type { Method } from "./proto/schema.ts"
 import type { Transport } from "./transport.ts"
-import * as GrpcMetadata from "./wire/metadata.ts"
+import * as GrpcMetadata from "./oldMetadata.ts"
 
 /** What is called. */
 export interface Request {
