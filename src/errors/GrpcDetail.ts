@@ -4,8 +4,14 @@
  *
  * **Details**
  *
- * Details of a type that is not one of these ten come as `Other`, with their bytes. A server sends details by failing with
- * a reason of `GrpcError` that has them.
+ * - Details of a type that is not one of these ten come as `Other`, with their bytes; so do details of these types whose
+ *   bytes cannot be read.
+ * - A server sends details by failing with a reason of `GrpcError` that has them.
+ * - `GrpcRetry` heeds `RetryInfo`.
+ *
+ * **Gotchas**
+ *
+ * Details travel in the trailers, which many servers, clients and proxies limit to 8 KiB altogether.
  *
  * **Example** (Saying which fields were refused)
  *
@@ -27,18 +33,26 @@
  */
 import * as Schema from "effect/Schema"
 
+const localized = { locale: Schema.String, message: Schema.String }
+
 /**
- * Which fields of the request are wrong, and why.
+ * Which fields of the request are wrong, and why. `field` is a path such as `"order.items[2].colour"`. `reason` is a
+ * constant for programs, in upper case (`"INVALID_COLOUR"`), and `localizedMessage` the description for a person.
  *
  * @category models
  * @since 0.1.0
  */
 export const BadRequest = Schema.TaggedStruct("BadRequest", {
-  fieldViolations: Schema.Array(Schema.Struct({ field: Schema.String, description: Schema.String }))
+  fieldViolations: Schema.Array(Schema.Struct({
+    field: Schema.String,
+    description: Schema.String,
+    reason: Schema.optional(Schema.String),
+    localizedMessage: Schema.optional(Schema.Struct(localized))
+  }))
 })
 
 /**
- * How long to wait before the call is made again.
+ * How long to wait, at least, before the call is made again. Exact to the nanosecond.
  *
  * @category models
  * @since 0.1.0
@@ -68,14 +82,26 @@ export const DebugInfo = Schema.TaggedStruct("DebugInfo", {
   detail: Schema.String
 })
 
+const isInt64 = Schema.isBetweenBigInt({ minimum: -(2n ** 63n), maximum: 2n ** 63n - 1n })
+
 /**
- * Which quotas are used up.
+ * Which quotas are used up, and by whom (`subject`, such as `"clientip:192.0.2.7"`). `apiService`, `quotaMetric`, `quotaId`
+ * and `quotaDimensions` name the quota, `quotaValue` is its value, and `futureQuotaValue` what it is being changed to.
  *
  * @category models
  * @since 0.1.0
  */
 export const QuotaFailure = Schema.TaggedStruct("QuotaFailure", {
-  violations: Schema.Array(Schema.Struct({ subject: Schema.String, description: Schema.String }))
+  violations: Schema.Array(Schema.Struct({
+    subject: Schema.String,
+    description: Schema.String,
+    apiService: Schema.optional(Schema.String),
+    quotaMetric: Schema.optional(Schema.String),
+    quotaId: Schema.optional(Schema.String),
+    quotaDimensions: Schema.optional(Schema.Record(Schema.String, Schema.String)),
+    quotaValue: Schema.optional(Schema.BigInt.check(isInt64)),
+    futureQuotaValue: Schema.optional(Schema.BigInt.check(isInt64))
+  }))
 })
 
 /**
@@ -130,10 +156,7 @@ export const Help = Schema.TaggedStruct("Help", {
  * @category models
  * @since 0.1.0
  */
-export const LocalizedMessage = Schema.TaggedStruct("LocalizedMessage", {
-  locale: Schema.String,
-  message: Schema.String
-})
+export const LocalizedMessage = Schema.TaggedStruct("LocalizedMessage", localized)
 
 /**
  * A detail of another type, as it came (`google.protobuf.Any`).

@@ -88,7 +88,8 @@ const describeField = (field: protobuf.Field): Field => {
 
 const fail = (reason: GrpcSchemaErrorReason) => new GrpcSchemaError({ reason })
 
-const makeMessage = (type: protobuf.Type): Message & Codec => ({
+/** One message type, for reading and writing it without a method. */
+export const makeMessage = (type: protobuf.Type): Message & Codec => ({
   name: nameOf(type),
   fields: type.fieldsArray.map(describeField),
   comment: commentOf(type),
