@@ -87,6 +87,16 @@ export class Incoming {
     }
   }
 
+  /** Nobody wants what is there and what still comes: it is read and dropped, so that the stream can end. */
+  abandon(): void {
+    this.broken = true
+    this.queue = []
+    this.bytes = 0
+    if (!this.paused) return
+    this.paused = false
+    this.stream.resume()
+  }
+
   /**
    * All messages that are there, at least one; compressed ones one at a time, as each may become as large as the limit.
    */
