@@ -31,6 +31,9 @@ export * as GrpcDetail from "./errors/GrpcDetail.ts"
 /** What can go wrong in a gRPC call. */
 export * as GrpcError from "./errors/GrpcError.ts"
 
+/** Schedules for retrying gRPC calls. */
+export * as GrpcRetry from "./services/GrpcRetry.ts"
+
 /** What a gRPC server offers, from .proto files and other sources. */
 export * as GrpcSchema from "./services/GrpcSchema.ts"
 
