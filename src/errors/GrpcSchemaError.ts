@@ -156,6 +156,46 @@ export class WrongType extends Schema.TaggedError<WrongType>("hawser/GrpcSchemaE
 }
 
 /**
+ * Generated code or an Effect schema refused a message: `detail` says why, and `path` leads to the field where that is
+ * known. `cause` is what the code threw, or the `SchemaError` with everything that the schema found.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class InvalidMessage
+  extends Schema.TaggedError<InvalidMessage>("hawser/GrpcSchemaError/InvalidMessage")("InvalidMessage", {
+    method: Schema.String,
+    part: Schema.Literals(["request", "response"]),
+    path: Schema.optional(Schema.String),
+    detail: Schema.String,
+    cause: Schema.optional(Schema.Defect())
+  })
+{
+  override get message(): string {
+    const where = this.path === undefined ? "" : ` at "${this.path}"`
+    return `the ${this.part} of "${this.method}" is wrong${where}: ${this.detail}`
+  }
+}
+
+/**
+ * What a service was given as needs a package that cannot be loaded: `@bufbuild/protobuf` for code that protobuf-es has
+ * generated.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class MissingPackage
+  extends Schema.TaggedError<MissingPackage>("hawser/GrpcSchemaError/MissingPackage")("MissingPackage", {
+    package: Schema.String,
+    cause: Schema.optional(Schema.Defect())
+  })
+{
+  override get message(): string {
+    return `the package "${this.package}" cannot be loaded; is it installed beside this one?`
+  }
+}
+
+/**
  * Everything that can be wrong with definitions and requests.
  *
  * @category models
@@ -169,7 +209,9 @@ export const GrpcSchemaErrorReason = Schema.Union([
   UnknownMethod,
   WrongKind,
   UnknownField,
-  WrongType
+  WrongType,
+  InvalidMessage,
+  MissingPackage
 ])
 
 /**
