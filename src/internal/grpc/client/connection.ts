@@ -1,0 +1,256 @@
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as Http2 from "node:http2"
+import type { Duplex } from "node:stream"
+import { ConnectTimeout, DialError, type DialErrorReason, Unknown } from "../../../errors/DialError.ts"
+import { within } from "../../net/deadline.ts"
+import { destroyWhenFlushed, scopedUnlessFailed } from "../../net/duplex.ts"
+import type * as Hop from "../../net/hop.ts"
+import * as Target from "../../net/target.ts"
+import type { KeepAlive, Watched } from "./keepAlive.ts"
+
+/** A call under way, as its connection knows it. */
+export interface Call {
+  /** Ends the call from our side. */
+  readonly cancel: (message: string) => void
+}
+
+/** One HTTP/2 session with a server. */
+export interface Connection {
+  readonly session: Http2.ClientHttp2Session
+  readonly target: Target.Target
+  /** Whether a call may be started on it. */
+  readonly usable: () => boolean
+  /** Why it takes no more calls; `undefined` while it does. */
+  readonly endedBy: () => string | undefined
+  /** A call has begun: it opens one stream and is under way until `ended`. */
+  readonly opened: (call: Call) => void
+  readonly ended: (call: Call) => void
+  readonly calls: ReadonlySet<Call>
+  /** Since when there is no call, in milliseconds of the clock; `undefined` while there are calls. */
+  readonly idleSince: () => number | undefined
+  /** Takes no more calls. Those under way finish, then it is `over`. */
+  readonly retire: (why: string) => void
+  /** Completes when it takes no more calls. */
+  readonly retired: Effect.Effect<void>
+  /** Completes when it takes no more calls and has none: it can be closed. */
+  readonly over: Effect.Effect<void>
+}
+
+/** How connections are made. */
+export interface Settings {
+  /** The way to a target, TLS included where it is wanted: what comes out carries HTTP/2. */
+  readonly path: Hop.Path
+  /** What requests carry as `:authority`. */
+  readonly authority: string
+  /** For the path and the server's HTTP/2 settings together. */
+  readonly connectTimeout: Duration.Duration
+  /** How many bytes a server may send ahead of the reader: on a stream, and on a connection. */
+  readonly flowControlWindow: number
+}
+
+/** Node wants one, but requests say themselves where they go. */
+const unusedAuthority = "http://localhost"
+
+/** Stream ids of a client are the odd numbers below 2^31. */
+const maxStreams = 2 ** 30 - 1
+
+const describe = (error: NodeJS.ErrnoException) => error.code ?? error.message
+
+/** The HTTP/2 error codes in the order of their numbers (RFC 9113, section 7). */
+const http2Codes = [
+  "NO_ERROR",
+  "PROTOCOL_ERROR",
+  "INTERNAL_ERROR",
+  "FLOW_CONTROL_ERROR",
+  "SETTINGS_TIMEOUT",
+  "STREAM_CLOSED",
+  "FRAME_SIZE_ERROR",
+  "REFUSED_STREAM",
+  "CANCEL",
+  "COMPRESSION_ERROR",
+  "CONNECT_ERROR",
+  "ENHANCE_YOUR_CALM",
+  "INADEQUATE_SECURITY",
+  "HTTP_1_1_REQUIRED"
+]
+
+/** What a server gives as its reason, as part of a line that people read. */
+const printable = (data: Uint8Array | undefined) =>
+  data === undefined ? "" : Buffer.from(data).toString("latin1").replace(/[^\x20-\x7e]+/g, " ").trim()
+
+class Http2Connection implements Connection {
+  readonly session: Http2.ClientHttp2Session
+  readonly target: Target.Target
+  readonly calls = new Set<Call>()
+  private readonly clock: Clock.Clock
+  private readonly isRetired = Deferred.makeUnsafe<void>()
+  private readonly isOver = Deferred.makeUnsafe<void>()
+  private reason: string | undefined
+  /** The error behind the reason, where there is one. */
+  cause: Error | undefined
+  private quietSince: number
+  private streams = 0
+
+  readonly retired = Deferred.await(this.isRetired)
+  readonly over = Deferred.await(this.isOver)
+
+  constructor(session: Http2.ClientHttp2Session, target: Target.Target, clock: Clock.Clock) {
+    this.session = session
+    this.target = target
+    this.clock = clock
+    this.quietSince = clock.currentTimeMillisUnsafe()
+  }
+
+  readonly usable = () => this.reason === undefined
+  readonly endedBy = () => this.reason
+  readonly idleSince = () => this.calls.size === 0 ? this.quietSince : undefined
+
+  readonly opened = (call: Call) => {
+    this.calls.add(call)
+    if (++this.streams === maxStreams) this.retire("the connection has had as many calls as HTTP/2 allows")
+  }
+
+  readonly ended = (call: Call) => {
+    if (!this.calls.delete(call) || this.calls.size > 0) return
+    this.quietSince = this.clock.currentTimeMillisUnsafe()
+    if (this.reason !== undefined) Deferred.doneUnsafe(this.isOver, Exit.void)
+  }
+
+  readonly retire = (why: string) => {
+    if (this.reason !== undefined) return
+    this.reason = why
+    Deferred.doneUnsafe(this.isRetired, Exit.void)
+    if (this.calls.size === 0) Deferred.doneUnsafe(this.isOver, Exit.void)
+  }
+
+  /** It is gone, whatever calls there are. */
+  readonly lost = (why: string, cause?: Error) => {
+    if (this.reason === undefined) this.cause = cause
+    this.retire(why)
+    Deferred.doneUnsafe(this.isOver, Exit.void)
+  }
+}
+
+/** Begins a session; why it ends is known before its streams hear of it. */
+const begin = (
+  duplex: Duplex,
+  target: Target.Target,
+  settings: Settings,
+  keepAlive: KeepAlive | undefined,
+  clock: Clock.Clock
+): Http2Connection => {
+  const onError = (cause: NodeJS.ErrnoException) =>
+    connection.lost(`the connection was lost: ${describe(cause)}`, cause)
+  // before those of the session, which ends its streams in its own
+  duplex
+    .once("error", onError)
+    .once("end", () => {
+      connection.lost("the connection was lost: the server closed it")
+      // the other direction is of no use
+      session.destroy(undefined, Http2.constants.NGHTTP2_CANCEL)
+    })
+    .once("close", () => connection.lost("the connection was lost: it was closed"))
+  const session = Http2.connect(unusedAuthority, {
+    createConnection: () => duplex,
+    settings: { enablePush: false, initialWindowSize: settings.flowControlWindow },
+    // until the server says less: what does not fit waits in the session
+    peerMaxConcurrentStreams: 0xffff_ffff,
+    // its default of 10 MB refuses streams under load; what they hold is bounded by their windows
+    maxSessionMemory: 0xffff_ffff,
+    // the default of 128 is less than fits into the headers' default of 64 KiB
+    maxHeaderListPairs: 2048
+  })
+  const connection = new Http2Connection(session, target, clock)
+  session
+    .on("error", onError)
+    .once("connect", () => {
+      if (!session.destroyed) session.setLocalWindowSize(settings.flowControlWindow)
+    })
+    .on("goaway", (code, _lastStreamId, data) => {
+      const words = printable(data)
+      const why = `the server is going away (${http2Codes[code] ?? code})${words === "" ? "" : `: ${words}`}`
+      if (code === Http2.constants.NGHTTP2_ENHANCE_YOUR_CALM && words === "too_many_pings") keepAlive?.slowDown()
+      // at any other code the session destroys itself
+      if (code === Http2.constants.NGHTTP2_NO_ERROR) connection.retire(why)
+      else connection.lost(why)
+    })
+    .once("close", () => connection.lost("the connection was lost: it was closed"))
+  return connection
+}
+
+/** The connection as keep-alive sees it. */
+const watched = (connection: Http2Connection, duplex: Duplex & { readonly bytesRead?: number }): Watched => ({
+  isInUse: () => connection.calls.size > 0,
+  received: () => duplex.bytesRead,
+  ping: (answered) => {
+    if (connection.session.destroyed) return
+    connection.session.ping((error) => {
+      if (error === null) answered()
+    })
+  },
+  dead: () => {
+    connection.lost("keep-alive timeout")
+    // nobody would take what the session has to say
+    duplex.destroy()
+  }
+})
+
+/** Completes when the server's settings have come, which are the first thing it says. */
+const greeted = (connection: Http2Connection): Effect.Effect<void, DialErrorReason> =>
+  Effect.raceFirst(
+    Effect.callback<void>((resume) => {
+      const done = () => resume(Effect.void)
+      connection.session.once("remoteSettings", done)
+      return Effect.sync(() => void connection.session.off("remoteSettings", done))
+    }),
+    Effect.flatMap(connection.retired, () => {
+      const { cause } = connection
+      const detail = `no HTTP/2: ${connection.endedBy()}`
+      return Effect.fail(new Unknown({ detail, ...(cause === undefined ? {} : { cause }) }))
+    })
+  )
+
+const close = ({ lost, session }: Http2Connection, duplex: Duplex): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    lost("the channel was closed")
+    // says so to the server and ends the stream
+    session.destroy()
+    return destroyWhenFlushed(duplex)
+  })
+
+/** A connection to a target that has said its HTTP/2 settings. It is closed by the scope. */
+export const connect = (
+  target: Target.Target,
+  settings: Settings,
+  keepAlive: KeepAlive | undefined
+): Effect.Effect<Connection, DialError, Scope.Scope> =>
+  scopedUnlessFailed(Effect.clockWith((clock) => {
+    const { connectTimeout, path } = settings
+    const started = clock.currentTimeMillisUnsafe()
+    const fail = (reason: DialErrorReason) => new DialError({ target: Target.format(target), hop: "http/2", reason })
+    return Effect.gen(function*() {
+      const duplex = yield* path.dial(target, { connectTimeout })
+      const connection = yield* Effect.acquireRelease(
+        Effect.sync(() => begin(duplex, target, settings, keepAlive, clock)),
+        (connection) => close(connection, duplex)
+      )
+      const elapsed = Duration.millis(clock.currentTimeMillisUnsafe() - started)
+      yield* within(
+        Effect.mapError(greeted(connection), fail),
+        Duration.subtract(connectTimeout, elapsed),
+        () => Effect.fail(fail(new ConnectTimeout({ after: connectTimeout, phase: "the server's HTTP/2 settings" })))
+      )
+      if (keepAlive !== undefined) {
+        yield* Effect.acquireRelease(
+          Effect.sync(() => keepAlive.watch(watched(connection, duplex))),
+          (stop) => Effect.sync(stop)
+        )
+      }
+      return connection
+    })
+  }))

@@ -1,0 +1,63 @@
+/** Servers of Node's own HTTP/2, for what the tests of gRPC's connections have to see and do. */
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Http2 from "node:http2"
+import type { Duplex } from "node:stream"
+import type { Target } from "../../src/internal/net/target.ts"
+import { parse } from "../../src/internal/net/target.ts"
+import * as Listener from "../../src/services/Listener.ts"
+
+/** What a server has accepted, and what it was asked. */
+export interface Http2Peer {
+  readonly target: Target
+  /** The next session whose client has said its settings. */
+  readonly nextSession: Effect.Effect<Http2.ServerHttp2Session>
+  readonly nextStream: Effect.Effect<Http2.ServerHttp2Stream>
+  /** Those that are open. */
+  readonly sessions: ReadonlySet<Http2.ServerHttp2Session>
+  /** The streams that they run over. */
+  readonly duplexes: ReadonlyArray<Duplex>
+}
+
+/** A server over whatever network the test is on, which answers nothing by itself. */
+export const http2Peer = Effect.fnUntraced(function*(
+  options: { readonly host?: string; readonly port?: number; readonly settings?: Http2.Settings } = {}
+): Effect.fn.Return<Http2Peer, never, Listener.Listener | Scope.Scope> {
+  const listener = yield* Listener.Listener
+  const { host = "127.0.0.1", port = 0 } = options
+  const { accept, address } = yield* Effect.orDie(listener.bind({ host, port }))
+  const sessions = new Set<Http2.ServerHttp2Session>()
+  const duplexes: Array<Duplex> = []
+  const arrived = yield* Queue.unbounded<Http2.ServerHttp2Session>()
+  const asked = yield* Queue.unbounded<Http2.ServerHttp2Stream>()
+  const server = Http2.createServer({ settings: options.settings ?? {} })
+  server.on("session", (session) => {
+    sessions.add(session)
+    session.on("error", () => {}).once("close", () => sessions.delete(session)).once("remoteSettings", () => {
+      Queue.offerUnsafe(arrived, session)
+    })
+  }).on("stream", (stream) => {
+    stream.on("error", () => {})
+    Queue.offerUnsafe(asked, stream)
+  })
+  yield* accept.pipe(
+    Effect.tap((duplex) =>
+      Effect.sync(() => {
+        duplexes.push(duplex)
+        server.emit("connection", duplex)
+      })
+    ),
+    Effect.forever,
+    Effect.ignore,
+    Effect.forkScoped
+  )
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      for (const session of sessions) session.destroy()
+    })
+  )
+  const target = Result.getOrThrow(parse(address))
+  return { target, nextSession: Queue.take(arrived), nextStream: Queue.take(asked), sessions, duplexes }
+})
