@@ -1,4 +1,5 @@
 import type * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Http2 from "node:http2"
 import { compressionOf } from "../wire/compression.ts"
 import { Incoming } from "../wire/incoming.ts"
@@ -22,7 +23,7 @@ const notGrpc = (headers: RawHeaders): Status | undefined => {
 
 /** One call on one connection. */
 export class Attempt implements Exchange {
-  onChange: () => void
+  onChange: () => void = () => {}
   headers: RawHeaders | undefined
   outcome: Outcome | undefined
   hasRoom = true
@@ -33,15 +34,19 @@ export class Attempt implements Exchange {
   /** What the server said at the end; it is the outcome once all messages have been read. */
   private trailers: Status | undefined
 
-  constructor(
-    connection: Connection,
-    headers: OutgoingHeaders,
-    maxReceiveSize: number,
-    onChange: () => void
-  ) {
-    this.onChange = onChange
+  /** Starts a call. Where that is not possible, nothing was sent. */
+  static start(connection: Connection, headers: OutgoingHeaders, maxReceiveSize: number): Attempt | Outcome {
+    const stream = Result.try(() => connection.session.request(headers))
+    if (Result.isSuccess(stream)) return new Attempt(connection, stream.success, maxReceiveSize)
+    const detail = stream.failure instanceof Error ? stream.failure.message : "unknown"
+    // a session that is closing, or that has had all the streams there are
+    return connection.session.closed || connection.session.destroyed || !connection.usable()
+      ? { ...ownStatus(Code.unavailable, detail), unprocessed: true }
+      : ownStatus(Code.internal, `the call cannot be sent: ${detail}`)
+  }
+
+  private constructor(connection: Connection, stream: Http2.ClientHttp2Stream, maxReceiveSize: number) {
     this.connection = connection
-    const stream = connection.session.request(headers)
     this.stream = stream
     this.incoming = new Incoming(stream, maxReceiveSize, () => this.onChange(), (status) => this.abort(status))
     stream.on("response", (_headers, flags, raw?: RawHeaders) => this.respond(raw ?? [], flags))

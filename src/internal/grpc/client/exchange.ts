@@ -1,12 +1,13 @@
 import type * as Effect from "effect/Effect"
-import type { DialError } from "../../../errors/DialError.ts"
 import { GrpcError } from "../../../errors/GrpcError.ts"
 import type { RawHeaders } from "../wire/metadata.ts"
 import { reasonOf, type Status } from "../wire/status.ts"
+import type { CallError } from "./callOptions.ts"
 
-/** How a call ended for the client: with a status, or because there was no connection to make it over. */
+/** How a call ended for the client: with a status, or because it could not be started. */
 export interface Outcome extends Status {
-  readonly dialFailure?: DialError | undefined
+  /** Why it could not be started: no connection, no credentials. */
+  readonly failure?: CallError | undefined
   /** The server has not looked at the call: making it again changes nothing that it did. */
   readonly unprocessed?: boolean | undefined
 }
@@ -36,5 +37,5 @@ export interface Exchange {
 }
 
 /** What a call fails with. */
-export const errorOf = (method: string, outcome: Outcome): DialError | GrpcError =>
-  outcome.dialFailure ?? new GrpcError({ method, reason: reasonOf(outcome) })
+export const errorOf = (method: string, outcome: Outcome): CallError =>
+  outcome.failure ?? new GrpcError({ method, reason: reasonOf(outcome) })

@@ -1,0 +1,496 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
+import { GrpcError } from "../../../errors/GrpcError.ts"
+import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
+import { alarm } from "../../net/deadline.ts"
+import { CurrentDeadline } from "../deadline.ts"
+import type { MessageCodec, MethodDefinition } from "../definition.ts"
+import { acceptEncoding, type Compression } from "../wire/compression.ts"
+import { frame } from "../wire/frames.ts"
+import { addMetadata, type MetadataInput, type OutgoingHeaders } from "../wire/metadata.ts"
+import { Code, ownStatus, reasonOf, type Status } from "../wire/status.ts"
+import { encodeTimeout } from "../wire/timeout.ts"
+import { Attempt } from "./attempt.ts"
+import type { CallError, CallOptions } from "./callOptions.ts"
+import type { Channel, ChannelClosed } from "./channel.ts"
+import type { Connection } from "./connection.ts"
+import { errorOf, type Outcome } from "./exchange.ts"
+import { Handle, type Reply, tooLarge } from "./handle.ts"
+import type { CallInfo, Middleware } from "./middleware.ts"
+import { Observed, spanAttributes, statusCodeOf, traceparent } from "./observe.ts"
+import { type Attempts, Replaying } from "./replay.ts"
+import { hedging, once, retrying, type Strategy, type Throttle } from "./retry.ts"
+import type { MethodPolicy } from "./serviceConfig.ts"
+
+/** What a client sends and gets; how a server reads and writes the same is no matter here. */
+export type ClientMethod<I, O> = MethodDefinition<MessageCodec<I, unknown>, MessageCodec<never, O>>
+
+/** What all calls of a channel have in common. */
+export interface Settings {
+  readonly channel: Channel
+  readonly authority: string
+  readonly secure: boolean
+  readonly userAgent: string
+  /** The channel's own, which `setMetadata` replaces. */
+  readonly metadata: () => MetadataInput | undefined
+  readonly waitForReady: boolean
+  readonly compression: Compression
+  readonly maxReceiveSize: number
+  readonly maxSendSize: number
+  readonly credentials: ((call: CallInfo) => Effect.Effect<MetadataInput, CallError>) | undefined
+  readonly middleware: ReadonlyArray<Middleware>
+  readonly policyOf: (method: string) => MethodPolicy | undefined
+  readonly throttle: Throttle | undefined
+  /** Tells the log. */
+  readonly report: ((event: string, detail: string) => void) | undefined
+}
+
+/** A call that is about to start. */
+interface Prepared {
+  readonly info: CallInfo
+  readonly headers: OutgoingHeaders
+  readonly compression: Compression
+  readonly waitForReady: boolean
+  readonly maxReceiveSize: number
+  readonly maxSendSize: number
+  readonly policy: MethodPolicy | undefined
+  readonly context: Context.Context<never>
+  readonly clock: Clock.Clock
+  /** In milliseconds of the clock. */
+  readonly deadline: number | undefined
+}
+
+const timedOut = ownStatus(Code.deadlineExceeded, "the timeout has passed")
+const closed = ownStatus(Code.cancelled, "the channel is closed")
+const interrupted = ownStatus(Code.cancelled, "interrupted")
+
+const least = (a: number | undefined, b: number | undefined) =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b)
+
+const timeoutMillis = (timeout: Duration.Input | undefined): number | undefined => {
+  if (timeout === undefined) return undefined
+  const millis = Duration.toMillis(timeout)
+  return Number.isFinite(millis) ? millis : undefined
+}
+
+/** The calls of a channel. */
+export class Calls {
+  private readonly settings: Settings
+  private readonly base: OutgoingHeaders
+
+  constructor(settings: Settings) {
+    this.settings = settings
+    this.base = {
+      ":method": "POST",
+      ":scheme": settings.secure ? "https" : "http",
+      ":authority": settings.authority,
+      "content-type": "application/grpc+proto",
+      te: "trailers",
+      "user-agent": settings.userAgent,
+      "grpc-accept-encoding": acceptEncoding
+    }
+  }
+
+  private failed(method: string, status: Status): GrpcError {
+    return new GrpcError({ method, reason: reasonOf(status) })
+  }
+
+  /** Everything about a call that can be wrong before it starts. */
+  private prepare(
+    info: CallInfo,
+    options: CallOptions | undefined,
+    context: Context.Context<never>,
+    span: Tracer.AnySpan | undefined
+  ): Result.Result<Prepared, GrpcSchemaError> {
+    const { settings } = this
+    const policy = settings.policyOf(info.method)
+    const clock = Context.get(context, Clock.Clock)
+    const headers: OutgoingHeaders = { ...this.base, ":path": `/${info.method}` }
+    const compression = options?.compression ?? settings.compression
+    if (compression !== "identity") headers["grpc-encoding"] = compression
+    const millis = least(timeoutMillis(options?.timeout), policy?.timeout)
+    const now = clock.currentTimeMillisUnsafe()
+    const deadline = least(millis === undefined ? undefined : now + millis, Context.get(context, CurrentDeadline))
+    if (span !== undefined) headers["traceparent"] = traceparent(span)
+    const added = Result.andThen(
+      addMetadata(headers, settings.metadata()),
+      () => addMetadata(headers, options?.metadata)
+    )
+    if (Result.isFailure(added)) return Result.fail(added.failure)
+    return Result.succeed({
+      info,
+      context,
+      headers,
+      compression,
+      policy,
+      clock,
+      deadline,
+      waitForReady: options?.waitForReady ?? policy?.waitForReady ?? settings.waitForReady,
+      maxReceiveSize: least(options?.maxReceiveSize ?? settings.maxReceiveSize, policy?.maxResponseSize)!,
+      maxSendSize: least(options?.maxSendSize ?? settings.maxSendSize, policy?.maxRequestSize)!
+    })
+  }
+
+  /** Starts one attempt on a connection. What cannot be started has ended. */
+  private begin(prepared: Prepared, connection: Connection, headers: OutgoingHeaders): Attempt | Outcome {
+    const left = prepared.deadline === undefined
+      ? undefined
+      : prepared.deadline - prepared.clock.currentTimeMillisUnsafe()
+    if (left !== undefined) {
+      if (left <= 0) return timedOut
+      headers["grpc-timeout"] = encodeTimeout(left)
+    }
+    return Attempt.start(connection, headers, prepared.maxReceiveSize)
+  }
+
+  /** How a call that has no connection yet, or needs more than one attempt, gets its attempts. */
+  private attempts(prepared: Prepared): Attempts {
+    const { channel, credentials } = this.settings
+    return {
+      after: (millis, callback) => alarm(prepared.clock, Duration.millis(millis), callback),
+      start: (previous, onStarted, onFailed) => {
+        const start = (connection: Connection, metadata: MetadataInput | undefined) => {
+          const headers = { ...prepared.headers }
+          if (previous > 0) headers["grpc-previous-rpc-attempts"] = String(previous)
+          const added = addMetadata(headers, metadata)
+          if (Result.isFailure(added)) return onFailed({ ...notStarted, failure: added.failure })
+          const begun = this.begin(prepared, connection, headers)
+          if (begun instanceof Attempt) onStarted(begun)
+          else onFailed(begun)
+        }
+        const connection = credentials === undefined ? channel.pick() : undefined
+        if (connection !== undefined) {
+          start(connection, undefined)
+          return () => {}
+        }
+        const metadata: Effect.Effect<MetadataInput | undefined, CallError> = credentials?.(prepared.info) ??
+          Effect.undefined
+        const fiber = Effect.runForkWith(prepared.context)(
+          Effect.flatMap(metadata, (metadata) =>
+            Effect.map(
+              channel.connection(prepared.waitForReady),
+              (connection) => start(connection, metadata)
+            ))
+        )
+        fiber.addObserver((exit) => {
+          if (Exit.isSuccess(exit)) return
+          const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+          if (failure !== undefined) onFailed(outcomeOf(failure))
+          else if (!Cause.hasInterruptsOnly(exit.cause)) {
+            onFailed(ownStatus(Code.internal, "the credentials of the call died"))
+          }
+        })
+        return () => fiber.interruptUnsafe()
+      }
+    }
+  }
+
+  private strategy({ policy }: Prepared): Strategy {
+    if (policy?.retry !== undefined) return retrying(policy.retry, this.settings.throttle, Math.random)
+    return policy?.hedging === undefined ? once : hedging(policy.hedging, this.settings.throttle)
+  }
+
+  /** Makes a call in the fiber's context, in a span where somebody collects them. */
+  private observed<A, E, R>(
+    definition: ClientMethod<never, unknown>,
+    options: CallOptions | undefined,
+    call: (prepared: Prepared, observed: Observed) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | GrpcSchemaError, R> {
+    const info = { method: definition.path, kind: definition.kind }
+    return Effect.withFiber<A, E | GrpcSchemaError, R>((fiber) => {
+      const prepared = this.prepare(
+        info,
+        options,
+        fiber.context,
+        fiber.cache.tracer === undefined ? undefined : fiber.cache.span
+      )
+      if (Result.isFailure(prepared)) return Effect.fail(prepared.failure)
+      const { clock, context } = prepared.success
+      return call(
+        prepared.success,
+        new Observed(definition.path, context, () => clock.currentTimeMillisUnsafe(), this.settings.report)
+      )
+    })
+  }
+
+  private inSpan<A, E, R>(
+    definition: ClientMethod<never, unknown>,
+    call: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> {
+    return Effect.withFiber<A, E, R>((fiber) =>
+      fiber.cache.tracer === undefined ? call : Effect.useSpan(
+        definition.path,
+        this.spanOptions(definition),
+        (span) =>
+          Effect.withParentSpan(
+            Effect.onExit(call, (exit) => Effect.sync(() => annotate(span, exit))),
+            span
+          )
+      )
+    )
+  }
+
+  private spanOptions(definition: ClientMethod<never, unknown>) {
+    return {
+      kind: "client" as const,
+      attributes: spanAttributes(definition, this.settings.authority),
+      captureStackTrace: false
+    }
+  }
+
+  /**
+   * Opens a call; closing the scope cancels it. Everything about the call that can be told before it starts is wrong at
+   * once.
+   */
+  open<I, O, E = never>(
+    definition: ClientMethod<I, O>,
+    options: CallOptions | undefined
+  ): Effect.Effect<Handle<I, O, E>, GrpcSchemaError, Scope.Scope> {
+    return this.observed(definition, options, (prepared, observed) =>
+      Effect.acquireRelease(
+        Effect.sync(() => this.handle<I, O, E>(definition, options, prepared, observed)),
+        (handle) => handle.cancel
+      ))
+  }
+
+  private handle<I, O, E>(
+    definition: ClientMethod<I, O>,
+    options: CallOptions | undefined,
+    prepared: Prepared,
+    observed: Observed
+  ): Handle<I, O, E> {
+    const exchange = new Replaying(this.attempts(prepared), this.strategy(prepared))
+    let stop = () => {}
+    const handle = new Handle<I, O, E>(exchange, definition, {
+      compression: prepared.compression,
+      maxSendSize: prepared.maxSendSize,
+      onHeaders: options?.onHeaders,
+      onTrailers: options?.onTrailers,
+      observed,
+      onEnd: () => stop()
+    })
+    if (prepared.deadline !== undefined) {
+      const left = prepared.deadline - prepared.clock.currentTimeMillisUnsafe()
+      if (left <= 0) exchange.abort(timedOut)
+      else stop = alarm(prepared.clock, Duration.millis(left), () => exchange.abort(timedOut))
+    }
+    exchange.begin()
+    return handle
+  }
+
+  /** One request, one reply. Interruption cancels the call on the wire. */
+  unary<I, O>(
+    definition: ClientMethod<I, O>,
+    request: I,
+    options?: CallOptions
+  ): Effect.Effect<Reply<O>, CallError> {
+    const call = Effect.suspend((): Effect.Effect<Reply<O>, CallError> => {
+      const message = definition.request.encode(request)
+      if (Result.isFailure(message)) return Effect.fail(message.failure)
+      return this.observed(definition, options, (prepared, observed) => {
+        if (message.success.byteLength > prepared.maxSendSize) {
+          return Effect.fail(this.failed(definition.path, tooLarge(message.success, prepared.maxSendSize)))
+        }
+        const isPlain = this.settings.credentials === undefined && prepared.compression === "identity" &&
+          prepared.policy?.retry === undefined && prepared.policy?.hedging === undefined &&
+          options?.onHeaders === undefined && options?.onTrailers === undefined
+        const connection = isPlain ? this.settings.channel.pick() : undefined
+        const whole = () => this.unaryByHandle(definition, request, options, prepared, observed)
+        return connection === undefined
+          ? whole()
+          : this.unaryOn(connection, definition, message.success, prepared, observed, whole)
+      })
+    })
+    return this.wrapped(definition, this.inSpan(definition, call))
+  }
+
+  /** The way of nearly all calls: there is a connection, and nothing stands between the request and the wire. */
+  private unaryOn<I, O>(
+    connection: Connection,
+    definition: ClientMethod<I, O>,
+    message: Uint8Array,
+    prepared: Prepared,
+    observed: Observed,
+    again: () => Effect.Effect<Reply<O>, CallError>
+  ): Effect.Effect<Reply<O>, CallError> {
+    return Effect.callback<Reply<O>, CallError>((resume) => {
+      const attempt = this.begin(prepared, connection, prepared.headers)
+      if (!(attempt instanceof Attempt)) {
+        if (attempt.unprocessed === true) return resume(again())
+        observed.ended(attempt)
+        return resume(Effect.fail(errorOf(definition.path, attempt)))
+      }
+      const stop = prepared.deadline === undefined
+        ? undefined
+        : alarm(
+          prepared.clock,
+          Duration.millis(prepared.deadline - prepared.clock.currentTimeMillisUnsafe()),
+          () => attempt.abort(timedOut)
+        )
+      const settle = () => {
+        const { outcome } = attempt
+        if (outcome === undefined) return
+        stop?.()
+        if (outcome.unprocessed === true) return resume(again())
+        observed.ended(outcome)
+        resume(
+          outcome.code === Code.ok
+            ? this.replyOf(definition, attempt, observed)
+            : Effect.fail(errorOf(definition.path, outcome))
+        )
+      }
+      attempt.onChange = settle
+      attempt.sendOnly(frame([message], false))
+      observed.sent(1)
+      settle()
+      return Effect.sync(() => {
+        attempt.onChange = () => {}
+        stop?.()
+        if (attempt.outcome === undefined) {
+          attempt.abort(interrupted)
+          observed.ended(interrupted)
+        }
+      })
+    })
+  }
+
+  private replyOf<I, O>(
+    definition: ClientMethod<I, O>,
+    attempt: Attempt,
+    observed: Observed
+  ): Effect.Effect<Reply<O>, GrpcError> {
+    if (!attempt.hasMessages) return Effect.fail(this.failed(definition.path, noMessage))
+    return Effect.matchEffect(attempt.take(), {
+      onFailure: (status) => Effect.fail(this.failed(definition.path, status)),
+      onSuccess: (messages) => {
+        observed.received(messages.length)
+        if (messages.length > 1 || attempt.hasMessages) {
+          return Effect.fail(this.failed(definition.path, severalMessages))
+        }
+        const value = definition.response.decode(messages[0]!)
+        return Result.isFailure(value)
+          ? Effect.fail(this.failed(definition.path, ownStatus(Code.internal, value.failure.message)))
+          : Effect.succeed({
+            value: value.success,
+            headers: attempt.headers,
+            trailers: attempt.outcome?.trailers
+          })
+      }
+    })
+  }
+
+  private unaryByHandle<I, O>(
+    definition: ClientMethod<I, O>,
+    request: I,
+    options: CallOptions | undefined,
+    prepared: Prepared,
+    observed: Observed
+  ): Effect.Effect<Reply<O>, CallError> {
+    return Effect.acquireUseRelease(
+      Effect.sync(() => this.handle<I, O, never>(definition, options, prepared, observed)),
+      (handle) => Effect.andThen(Effect.andThen(handle.send([request]), handle.completeSend), handle.reply),
+      (handle) => handle.cancel
+    )
+  }
+
+  /** One request, many replies. Ending the stream early cancels the call on the wire. */
+  serverStream<I, O>(
+    definition: ClientMethod<I, O>,
+    request: I,
+    options?: CallOptions
+  ): Stream.Stream<O, CallError> {
+    return this.responses(
+      definition,
+      Effect.gen({ self: this }, function*() {
+        // what does not fit the schema must not start a call
+        yield* Effect.fromResult(definition.request.encode(request))
+        const handle = yield* this.open<I, O>(definition, options)
+        yield* handle.send([request])
+        yield* handle.completeSend
+        return handle.pull
+      })
+    )
+  }
+
+  /** Many requests, one reply. A request stream that fails cancels the call, which fails with the same. */
+  clientStream<I, O, E, R>(
+    definition: ClientMethod<I, O>,
+    requests: Stream.Stream<I, E, R>,
+    options?: CallOptions
+  ): Effect.Effect<Reply<O>, CallError | E, R> {
+    return this.wrapped(
+      definition,
+      this.inSpan(
+        definition,
+        Effect.scoped(Effect.gen({ self: this }, function*() {
+          const handle = yield* this.open<I, O, E>(definition, options)
+          yield* Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
+          return yield* handle.reply
+        }))
+      )
+    )
+  }
+
+  /** Many requests, many replies, each at its own pace. */
+  bidi<I, O, E, R>(
+    definition: ClientMethod<I, O>,
+    requests: Stream.Stream<I, E, R>,
+    options?: CallOptions
+  ): Stream.Stream<O, CallError | E, R> {
+    return this.responses(
+      definition,
+      Effect.gen({ self: this }, function*() {
+        const handle = yield* this.open<I, O, E>(definition, options)
+        yield* Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
+        return handle.pull
+      })
+    )
+  }
+
+  private responses<I, O, E, R>(
+    definition: ClientMethod<I, O>,
+    pull: Effect.Effect<Handle<I, O, E>["pull"], CallError, R | Scope.Scope>
+  ): Stream.Stream<O, CallError | E, Exclude<R, Scope.Scope>> {
+    const responses = Stream.scoped(Stream.fromPull(pull))
+    const call = Stream.unwrap(Effect.withFiber((fiber) =>
+      Effect.succeed(
+        fiber.cache.tracer === undefined
+          ? responses
+          : Stream.withSpan(responses, definition.path, this.spanOptions(definition))
+      )
+    ))
+    const info = { method: definition.path, kind: definition.kind }
+    return this.settings.middleware.reduceRight((wrapped, { stream }) => stream?.(wrapped, info) ?? wrapped, call)
+  }
+
+  private wrapped<A, E, R>(
+    definition: ClientMethod<never, unknown>,
+    call: Effect.Effect<A, CallError | E, R>
+  ): Effect.Effect<A, CallError | E, R> {
+    const { middleware } = this.settings
+    if (middleware.length === 0) return call
+    const info = { method: definition.path, kind: definition.kind }
+    return middleware.reduceRight((wrapped, { effect }) => effect?.(wrapped, info) ?? wrapped, call)
+  }
+}
+
+const notStarted = ownStatus(Code.unavailable, "")
+const noMessage = ownStatus(Code.unimplemented, "the server said OK and sent no message")
+const severalMessages = ownStatus(Code.unimplemented, "the server sent more than one message")
+
+const outcomeOf = (failure: CallError | ChannelClosed): Outcome =>
+  failure._tag === "ChannelClosed" ? closed : { ...notStarted, failure }
+
+const annotate = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void => {
+  const code = Exit.isSuccess(exit) ? Code.ok : statusCodeOf(Option.getOrUndefined(Cause.findErrorOption(exit.cause)))
+  if (code !== undefined) span.attribute("rpc.grpc.status_code", code)
+}
