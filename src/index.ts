@@ -25,6 +25,9 @@ export * as Grpc from "./services/Grpc.ts"
 /** An open gRPC channel: calls by name. */
 export * as GrpcChannel from "./services/GrpcChannel.ts"
 
+/** Typed gRPC clients: methods as functions that give Effects and Streams. */
+export * as GrpcClient from "./services/GrpcClient.ts"
+
 /** What a server can say about an error beside its status. */
 export * as GrpcDetail from "./errors/GrpcDetail.ts"
 
@@ -39,6 +42,9 @@ export * as GrpcSchema from "./services/GrpcSchema.ts"
 
 /** What can be wrong with a schema, or with a request for it. */
 export * as GrpcSchemaError from "./errors/GrpcSchemaError.ts"
+
+/** gRPC services whose messages are described with Effect schemas. */
+export * as GrpcService from "./services/GrpcService.ts"
 
 /** How an SSH server proves who it is. */
 export * as HostKeys from "./services/HostKeys.ts"
