@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
@@ -15,6 +16,7 @@ import * as Target from "../../net/target.ts"
 import * as Backoff from "./backoff.ts"
 import type { Balancer, Make, Parts } from "./balancer/balancer.ts"
 import { pickFirst } from "./balancer/pickFirst.ts"
+import { roundRobin } from "./balancer/roundRobin.ts"
 import * as Connection from "./connection.ts"
 import * as Endpoint from "./endpoint.ts"
 import { KeepAlive, type KeepAliveSettings } from "./keepAlive.ts"
@@ -26,9 +28,9 @@ export type ConnectivityState = Endpoint.EndpointState | "shutdown"
 export class ChannelClosed extends Data.TaggedError("ChannelClosed") {}
 
 /** How a channel spreads its calls over several addresses. */
-export type Balancing = "pickFirst"
+export type Balancing = "pickFirst" | "roundRobin"
 
-const balancers: Record<Balancing, Make> = { pickFirst }
+const balancers: Record<Balancing, Make> = { pickFirst, roundRobin }
 
 export interface Settings extends Connection.Settings, Endpoint.Settings {
   /** The addresses of the server: these, or those that a resolver gives, the latest list replacing the one before. */
@@ -78,7 +80,7 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
   const sink = yield* EventSink
   const clock = yield* Clock.Clock
   // what calls bring about is none of theirs
-  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const run = Effect.runForkWith(yield* Effect.context())
   const keepAlive = settings.keepAlive === undefined ? undefined : new KeepAlive(settings.keepAlive, clock)
   const states = yield* PubSub.sliding<ConnectivityState>({ capacity: 16, replay: 1 })
   const channelScope = yield* Effect.scope
@@ -95,39 +97,43 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
   const onChange = () => {
     const next = isClosed ? "shutdown" : awake === undefined ? "idle" : stateOf(awake)
     if (next !== state) PubSub.publishUnsafe(states, state = next)
-    for (const look of [...waiting]) look()
+    for (const look of waiting) look()
   }
 
-  const connect = (target: Target.Target) => {
+  const connect = (target: Target.Target): Endpoint.Connect => (made) => {
     const report = (event: string, detail: string) => sink({ source: "grpc", id: Target.format(target), event, detail })
-    return Effect.acquireRelease(
-      Effect.tapError(
-        Connection.connect(target, settings, keepAlive),
-        (error) => Effect.sync(() => report("failed", error.message))
-      ).pipe(Effect.tap((connection) =>
-        Effect.sync(() => {
-          connections.add(connection)
-          report("connected", authority)
-        })
-      )),
-      (connection) =>
-        Effect.sync(() => {
-          connections.delete(connection)
-          report("disconnected", authority)
-        }),
-      { interruptible: true }
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.fork(connectionsScope)
+        const connection = yield* restore(Scope.provide(Connection.connect(target, settings, keepAlive), scope)).pipe(
+          Effect.tapError((error) => Effect.sync(() => report("failed", error.message))),
+          Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+        )
+        made(connection)
+        connections.add(connection)
+        report("connected", authority)
+        yield* Scope.addFinalizer(
+          scope,
+          Effect.sync(() => {
+            connections.delete(connection)
+            report("disconnected", authority)
+          })
+        )
+        yield* Effect.forkIn(Effect.andThen(connection.over, Scope.close(scope, Exit.void)), connectionsScope)
+        return connection
+      })
     )
   }
 
   const parts: Parts = {
     connect,
-    endpoint: (connect, onChange) => Endpoint.make(connect, connectionsScope, settings, onChange),
+    endpoint: (connect, onChange) => Endpoint.make(connect, settings, onChange),
     onChange
   }
 
   const update = (current: Awake, list: ReadonlyArray<Target.Target>): Effect.Effect<void, DialError> => {
     const targets = distinct(list)
-    if (targets.length === 0) {
+    if (!Arr.isArrayNonEmpty(targets)) {
       const reason = new Unknown({ detail: "the resolver gives no address" })
       return Effect.fail(new DialError({ target: authority, hop: "grpc", reason }))
     }
@@ -197,7 +203,7 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
       const drained = Effect.forEach([...connections], ({ over }) => over, { concurrency: "unbounded", discard: true })
       yield* within(drained, settings.drainTimeout, () => Effect.void)
       for (const { calls } of connections) {
-        for (const call of [...calls]) call.cancel("the channel was closed")
+        for (const call of calls) call.cancel("the channel was closed")
       }
     })
   )

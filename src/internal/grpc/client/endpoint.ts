@@ -5,9 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, Unknown } from "../../../errors/DialError.ts"
+import { within } from "../../net/deadline.ts"
 import * as Target from "../../net/target.ts"
 import * as Backoff from "./backoff.ts"
 import type { Connection } from "./connection.ts"
@@ -29,7 +30,7 @@ export interface Endpoint {
   readonly state: () => EndpointState
   /** The connection, while the state is `ready`. */
   readonly connection: () => Connection | undefined
-  /** Why the last attempt failed, while the state is `transientFailure`. */
+  /** Why there is none, while the state is `transientFailure`. */
   readonly failure: () => DialError | undefined
   /** Has an idle endpoint connect. */
   readonly connect: () => void
@@ -37,20 +38,34 @@ export interface Endpoint {
   readonly hurry: () => void
 }
 
-/**
- * An endpoint for as long as the scope lives. Its connections live on in `connections` until the calls on them have ended.
- */
+/** Connects; whoever is told of the connections that are made, at once, has to retire them. */
+export type Connect = (made: (connection: Connection) => void) => Effect.Effect<Connection, DialError>
+
+/** An error of whatever went wrong. */
+const failureOf = (cause: Cause.Cause<DialError>): DialError =>
+  Option.getOrElse(Cause.findErrorOption(cause), () => {
+    const reason = new Unknown({ detail: "dialling failed in a way that it should not", cause: Cause.squash(cause) })
+    return new DialError({ target: "an endpoint", hop: "grpc", reason })
+  })
+
+const notServing = ({ target }: Connection) =>
+  new DialError({
+    target: Target.format(target),
+    hop: "grpc",
+    reason: new Unknown({ detail: "the server says that it is not serving" })
+  })
+
+/** An endpoint for as long as the scope lives. Then it takes no more calls, and those under way finish. */
 export const make = Effect.fnUntraced(function*(
-  connect: Effect.Effect<Connection, DialError, Scope.Scope>,
-  connections: Scope.Scope,
+  connect: Connect,
   settings: Settings,
   onChange: () => void
 ): Effect.fn.Return<Endpoint, never, Scope.Scope> {
   let state: EndpointState = "idle"
   let connection: Connection | undefined
-  /** The same, whether it may be used or not. */
-  let made: Connection | undefined
   let failure: DialError | undefined
+  /** Those that were made and are not retired, more than one only while it is not decided which one is used. */
+  const made = new Set<Connection>()
   const wanted = Latch.makeUnsafe(false)
   const hurry = Latch.makeUnsafe(false)
 
@@ -60,70 +75,67 @@ export const make = Effect.fnUntraced(function*(
     onChange()
   }
 
-  const attempt = Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.fork(connections)
-      const connected = yield* restore(Scope.provide(connect, scope)).pipe(
-        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
-      )
-      made = connected
-      yield* Effect.forkIn(Effect.andThen(connected.over, Scope.close(scope, Exit.void)), connections)
-      return [connected, scope] as const
-    })
-  )
+  const retireAllBut = (used: Connection | undefined, why: string) => {
+    for (const connection of made) {
+      if (connection === used) continue
+      made.delete(connection)
+      connection.retire(why)
+    }
+  }
 
   /** Tries until there is a connection. */
   const connected = Effect.gen(function*() {
     for (let failures = 1;; failures++) {
       const started = yield* Clock.currentTimeMillis
-      const exit = yield* Effect.exit(attempt)
+      const exit = yield* Effect.exit(connect((connection) => void made.add(connection)))
       if (Exit.isSuccess(exit)) return exit.value
-      const error = Cause.findErrorOption(exit.cause)
-      if (Option.isNone(error)) return yield* exit
       hurry.closeUnsafe()
-      become("transientFailure", error.value)
+      become("transientFailure", failureOf(exit.cause))
       // it is counted from the start of the attempt
       const elapsed = (yield* Clock.currentTimeMillis) - started
       const left = Duration.subtract(yield* Backoff.delay(settings.backoff, failures), Duration.millis(elapsed))
-      yield* Effect.raceFirst(Effect.sleep(left), hurry.await)
+      yield* within(hurry.await, left, () => Effect.void)
     }
   })
 
-  /** Follows what the server says of its health. */
-  const followHealth = (of: Connection, health: Stream.Stream<boolean>) =>
-    Stream.runForEach(health, (healthy) =>
-      Effect.sync(() => {
-        if (!of.usable()) return
-        connection = healthy ? of : undefined
-        if (healthy) become("ready")
-        else {
-          const detail = "the server says that it is not serving"
-          become(
-            "transientFailure",
-            new DialError({ target: Target.format(of.target), hop: "grpc", reason: new Unknown({ detail }) })
-          )
-        }
-      }))
+  const use = (current: Connection) =>
+    Effect.sync(() => {
+      connection = current
+      become("ready")
+    })
+
+  const refrain = (current: Connection) =>
+    Effect.sync(() => {
+      connection = undefined
+      become("transientFailure", notServing(current))
+    })
+
+  /** Uses a connection until it takes no more calls, or while its server says that it is healthy. */
+  const follow = (current: Connection) => {
+    if (settings.onConnected === undefined) return Effect.andThen(use(current), current.retired)
+    // what asks is none of the calls that keep a connection from being idle
+    const health = settings.onConnected({ ...current, opened: () => {}, ended: () => {} })
+    return Effect.raceFirst(
+      current.retired,
+      Effect.andThen(Stream.runForEach(health, (healthy) => healthy ? use(current) : refrain(current)), Effect.never)
+    )
+  }
 
   const live = Effect.gen(function*() {
     for (;;) {
       yield* wanted.await
       become("connecting")
-      const [current, scope] = yield* connected
-      if (settings.onConnected !== undefined) {
-        yield* Effect.forkIn(followHealth(current, settings.onConnected(current)), scope)
-      } else {
-        connection = current
-        become("ready")
-      }
-      yield* current.retired
+      const current = yield* connected
+      retireAllBut(current, "another one was faster")
+      yield* follow(current)
+      made.delete(current)
       connection = undefined
       wanted.closeUnsafe()
       become("idle")
     }
   })
   yield* Effect.forkScoped(
-    Effect.ensuring(live, Effect.sync(() => made?.retire("its address is not used any more"))),
+    Effect.ensuring(live, Effect.sync(() => retireAllBut(undefined, "its address is not used any more"))),
     { startImmediately: true }
   )
 

@@ -1,9 +1,10 @@
+import type * as Arr from "effect/Array"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { DialError } from "../../../../errors/DialError.ts"
 import type * as Target from "../../../net/target.ts"
 import type { Connection } from "../connection.ts"
-import type { Endpoint, EndpointState } from "../endpoint.ts"
+import type { Connect, Endpoint, EndpointState } from "../endpoint.ts"
 
 /** Spreads calls over the addresses of a server. */
 export interface Balancer {
@@ -14,15 +15,16 @@ export interface Balancer {
   readonly pick: () => Connection | undefined
   /** Has an idle balancer connect. */
   readonly connect: () => void
-  /** The addresses from now on, at least one and each once: those that stay keep their connections. */
-  readonly update: (targets: ReadonlyArray<Target.Target>) => Effect.Effect<void>
+  /** The addresses from now on, each once: those that stay keep their connections. */
+  readonly update: (targets: Arr.NonEmptyReadonlyArray<Target.Target>) => Effect.Effect<void>
 }
 
 /** What a balancer builds on. */
 export interface Parts {
-  readonly connect: (target: Target.Target) => Effect.Effect<Connection, DialError, Scope.Scope>
+  /** A connection that is closed once it takes no more calls and has none. */
+  readonly connect: (target: Target.Target) => Connect
   readonly endpoint: (
-    connect: Effect.Effect<Connection, DialError, Scope.Scope>,
+    connect: Connect,
     onChange: () => void
   ) => Effect.Effect<Endpoint, never, Scope.Scope>
   /** Is told after each change of what the balancer says. */
@@ -32,5 +34,5 @@ export interface Parts {
 /** Makes a balancer that lives as long as the scope. */
 export type Make = (
   parts: Parts,
-  targets: ReadonlyArray<Target.Target>
+  targets: Arr.NonEmptyReadonlyArray<Target.Target>
 ) => Effect.Effect<Balancer, never, Scope.Scope>
