@@ -91,9 +91,13 @@ interface Library {
  * all others need not. A copy other than the one that the generated code uses does as well: nothing in it depends on the
  * identity of its classes.
  */
-const protobufEs = Effect.tryPromise({
-  try: (): Promise<Library> => import("@bufbuild/protobuf"),
-  catch: (cause) => new GrpcSchemaError({ reason: new MissingPackage({ package: "@bufbuild/protobuf", cause }) })
+const protobufEs = Effect.callback<Library, GrpcSchemaError>((resume) => {
+  // a failure that is handled right here tells bundlers that the package may be missing
+  import("@bufbuild/protobuf").then(
+    (library: Library) => resume(Effect.succeed(library)),
+    (cause: unknown) =>
+      resume(Effect.fail(new GrpcSchemaError({ reason: new MissingPackage({ package: "@bufbuild/protobuf", cause }) })))
+  )
 })
 
 /** The methods of a service that protobuf-es describes. */
