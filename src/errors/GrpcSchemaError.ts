@@ -88,6 +88,74 @@ export class UnreadableFile
 }
 
 /**
+ * A definition cannot be fetched from `url`: `why` says what the server answered, or that it did not in time. A path that
+ * leads nowhere is a `DialError` instead.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class Unfetchable extends Schema.TaggedError<Unfetchable>("hawser/GrpcSchemaError/Unfetchable")("Unfetchable", {
+  /** Without user name, password and query. */
+  url: Schema.String,
+  /** The status of HTTP, when the server gave one other than 200. */
+  status: Schema.optional(Schema.Int),
+  why: Schema.String
+}) {
+  override get message(): string {
+    return `cannot fetch ${this.url}: ${this.why}`
+  }
+}
+
+/**
+ * Definitions that come over the network are more than is accepted: one of them or all together have more bytes, or there
+ * are more of them. `limit` is the number, `of` what it counts.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class TooLarge extends Schema.TaggedError<TooLarge>("hawser/GrpcSchemaError/TooLarge")("TooLarge", {
+  /** The URL or the name of the file with which it became too much. */
+  file: Schema.String,
+  limit: Schema.Int,
+  of: Schema.Literals(["bytes in a file", "bytes in all", "files"])
+}) {
+  override get message(): string {
+    return `${this.file} is too much: at most ${this.limit} ${this.of} are accepted`
+  }
+}
+
+/**
+ * What a server says of itself by reflection makes no sense, or nothing that is asked for is there. `why` says what.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class BadReflection
+  extends Schema.TaggedError<BadReflection>("hawser/GrpcSchemaError/BadReflection")("BadReflection", {
+    why: Schema.String
+  })
+{
+  override get message(): string {
+    return `server reflection: ${this.why}`
+  }
+}
+
+/**
+ * The schema has no such message or enum.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnknownType extends Schema.TaggedError<UnknownType>("hawser/GrpcSchemaError/UnknownType")("UnknownType", {
+  kind: Schema.Literals(["message", "enum"]),
+  name: Schema.String
+}) {
+  override get message(): string {
+    return `no ${this.kind} "${this.name}"`
+  }
+}
+
+/**
  * The schema has no such method. `known` are those of the service, or of all services when the service is not there
  * either.
  *
@@ -206,7 +274,11 @@ export const GrpcSchemaErrorReason = Schema.Union([
   MissingImport,
   UnresolvedType,
   UnreadableFile,
+  Unfetchable,
+  TooLarge,
+  BadReflection,
   UnknownMethod,
+  UnknownType,
   WrongKind,
   UnknownField,
   WrongType,

@@ -39,7 +39,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
+import * as Disk from "../internal/grpc/proto/disk.ts"
 import * as ProtoLoad from "../internal/grpc/proto/load.ts"
+import { descriptorsOf } from "../internal/grpc/proto/packageDefinition.ts"
 import * as ProtoSchema from "../internal/grpc/proto/schema.ts"
 
 export type {
@@ -128,7 +130,9 @@ export const fromSources = (
   sources: { readonly [name: string]: string }
 ): Effect.Effect<ProtoSchema.GrpcSchema, GrpcSchemaError> =>
   Effect.map(
-    ProtoLoad.load(Object.entries(sources).map(([name, text]) => ({ name, text })), () => Effect.undefined),
+    ProtoLoad.load(
+      Object.entries(sources).map(([name, text]) => ({ name, text, shown: name, find: ProtoLoad.findNothing }))
+    ),
     ProtoSchema.make
   )
 
@@ -155,7 +159,10 @@ export const fromFile = (
   path: string,
   options: FileOptions = {}
 ): Effect.Effect<ProtoSchema.GrpcSchema, GrpcSchemaError> =>
-  Effect.map(ProtoLoad.loadFile(path, options.includeDirs ?? []), ProtoSchema.make)
+  Disk.readSource(path, options.includeDirs ?? []).pipe(
+    Effect.flatMap((source) => ProtoLoad.load([source])),
+    Effect.map(ProtoSchema.make)
+  )
 
 /**
  * Takes a package definition that `@grpc/proto-loader` has made. Only its descriptors are used: messages are read and
@@ -169,4 +176,4 @@ export const fromFile = (
 export const fromPackageDefinition = (
   definition: { readonly [name: string]: object }
 ): Effect.Effect<ProtoSchema.GrpcSchema, GrpcSchemaError> =>
-  Effect.map(ProtoLoad.loadDescriptors(ProtoLoad.descriptorsOf(definition)), ProtoSchema.make)
+  Effect.map(ProtoLoad.loadDescriptors(descriptorsOf(definition)), ProtoSchema.make)
