@@ -46,6 +46,9 @@ export * as GrpcSchemaError from "./errors/GrpcSchemaError.ts"
 /** gRPC services whose messages are described with Effect schemas. */
 export * as GrpcService from "./services/GrpcService.ts"
 
+/** Timeouts, retries and hedging of gRPC calls, by method. */
+export * as GrpcServiceConfig from "./services/GrpcServiceConfig.ts"
+
 /** How an SSH server proves who it is. */
 export * as HostKeys from "./services/HostKeys.ts"
 

@@ -31,28 +31,34 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, InvalidTarget } from "../errors/DialError.ts"
-import type { GrpcError } from "../errors/GrpcError.ts"
-import { GrpcSchemaError, WrongKind } from "../errors/GrpcSchemaError.ts"
+import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
-import * as GrpcCall from "../internal/grpc/call.ts"
-import type { MethodKind } from "../internal/grpc/definition.ts"
-import type { GrpcSchema, Method } from "../internal/grpc/proto/schema.ts"
-import * as GrpcTransport from "../internal/grpc/transport.ts"
-import * as GrpcMetadata from "../internal/grpc/oldMetadata.ts"
+import { dropEvent, EventSink } from "../internal/events.ts"
+import * as ChannelBackoff from "../internal/grpc/client/backoff.ts"
+import type { CallError } from "../internal/grpc/client/callOptions.ts"
+import { Calls } from "../internal/grpc/client/calls.ts"
+import type { Balancing } from "../internal/grpc/client/channel.ts"
+import * as GrpcChannels from "../internal/grpc/client/channel.ts"
+import type { KeepAliveSettings } from "../internal/grpc/client/keepAlive.ts"
+import type { CallInfo, Middleware } from "../internal/grpc/client/middleware.ts"
+import * as ServiceConfigs from "../internal/grpc/client/serviceConfig.ts"
+import { emptySchema, type GrpcSchema } from "../internal/grpc/proto/schema.ts"
+import type { Compression } from "../internal/grpc/wire/compression.ts"
+import { addMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
+import type { DialTarget } from "../internal/net/target.ts"
 import * as Target from "../internal/net/target.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
 import * as TlsOptions from "../internal/tls/options.ts"
 import * as Dialer from "./Dialer.ts"
-import type { CallError, CallOptions, GrpcChannel } from "./GrpcChannel.ts"
+import * as GrpcChannel from "./GrpcChannel.ts"
+import type { ServiceConfig } from "./GrpcServiceConfig.ts"
 
 /**
  * How a dead connection is noticed.
@@ -70,6 +76,23 @@ export interface KeepAlive {
 }
 
 /**
+ * How long a channel waits between attempts to connect (gRPC's connection backoff).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Backoff {
+  /** From the start of the first attempt to that of the second. Default 1 second. */
+  readonly initial?: Duration.Input | undefined
+  /** How many times as long each further wait is. Default 1.6. */
+  readonly multiplier?: number | undefined
+  /** Default 2 minutes. */
+  readonly max?: Duration.Input | undefined
+  /** The part by which each wait is made longer or shorter at random, from 0 to 1. Default 0.2. */
+  readonly jitter?: number | undefined
+}
+
+/**
  * Where to connect, and how.
  *
  * @category models
@@ -78,22 +101,58 @@ export interface KeepAlive {
 export interface ConnectOptions {
   /** `"http://host:port"`, `"https://host:port"` (ports 80 and 443 when left out) or `"unix:/path"`. */
   readonly url: string
-  /** What the server offers; one of the `GrpcSchema` constructors can stand here as it is. */
-  readonly schema: GrpcSchema | Effect.Effect<GrpcSchema, GrpcSchemaError>
+  /**
+   * The addresses of the server's instances, or a stream of lists of them, the latest of which counts. Each is dialled
+   * through the Dialer; the authority, and the name that certificates are checked for, stay those of the URL. Default: the
+   * URL's own host and port.
+   */
+  readonly endpoints?: ReadonlyArray<DialTarget> | Stream.Stream<ReadonlyArray<DialTarget>, DialError> | undefined
+  /**
+   * How calls are spread over `endpoints`: all to the first one that can be reached (`"pickFirst"`), or to all that can
+   * be, in turn (`"roundRobin"`). Default `"pickFirst"`.
+   */
+  readonly balancing?: Balancing | undefined
+  /**
+   * What the server offers; one of the `GrpcSchema` constructors can stand here as it is. Typed clients of generated code
+   * need none. Default: nothing.
+   */
+  readonly schema?: GrpcSchema | Effect.Effect<GrpcSchema, GrpcSchemaError, Dialer.Dialer> | undefined
   /** TLS options, for `https` and for TLS over `unix`. Default: those of `Tls`, with ALPN `h2`. */
   readonly tls?: TlsOptions.TlsOptions | undefined
-  /** Sent with every call. */
-  readonly metadata?: GrpcMetadata.MetadataInput | undefined
+  /** Sent with every call; `setMetadata` of the channel replaces it. */
+  readonly metadata?: MetadataInput | undefined
+  /** Asked for more metadata before every call, such as a token that is renewed. Its error is the call's. */
+  readonly credentials?: ((call: CallInfo) => Effect.Effect<MetadataInput, CallError>) | undefined
+  /** Wraps every call; the first is the outermost. Calls that `open` made are not wrapped. Default none. */
+  readonly middleware?: ReadonlyArray<Middleware> | undefined
   /** What requests carry as `:authority`. Default: the URL's host and port; `"localhost"` for `unix`. */
   readonly authority?: string | undefined
-  /** How long connecting may take, from the first byte to the server's first HTTP/2 frame. Default: the Dialer's. */
+  /** What requests carry as `user-agent`. Default `"hawser"`. */
+  readonly userAgent?: string | undefined
+  /** How long connecting may take, from the first byte to the server's HTTP/2 settings. Default: the Dialer's. */
   readonly connectTimeout?: Duration.Input | undefined
+  /** Connect when the first call is made, and not before `connect` returns. Default false. */
+  readonly lazy?: boolean | undefined
+  /** Calls wait for a connection where there is none, instead of failing. Default false. */
+  readonly waitForReady?: boolean | undefined
+  /** How messages are compressed. Answers are understood in any way. Default `"identity"`: not at all. */
+  readonly compression?: Compression | undefined
   /** The largest message that is accepted, in bytes. Larger ones fail with `ResourceExhausted`. Default 4 MiB. */
   readonly maxReceiveSize?: number | undefined
+  /** The largest message that is sent, in bytes. Larger ones fail with `ResourceExhausted`. Default: no limit. */
+  readonly maxSendSize?: number | undefined
   /** How many bytes the server may send ahead of the reader (HTTP/2 flow control). Default 1 MiB. */
   readonly flowControlWindow?: number | undefined
   /** How a dead connection is noticed, or `false` for not at all. */
   readonly keepAlive?: KeepAlive | false | undefined
+  /** After how long without calls the connections are closed; the next call connects again. Default 30 minutes. */
+  readonly idleTimeout?: Duration.Input | undefined
+  /** How long the channel waits between attempts to connect. */
+  readonly backoff?: Backoff | undefined
+  /** How long calls under way may go on when the scope closes, before they are cancelled. Default: not at all. */
+  readonly drainTimeout?: Duration.Input | undefined
+  /** Timeouts, retries and hedging by method, see `GrpcServiceConfig`. Default: nothing. */
+  readonly serviceConfig?: ServiceConfig | undefined
 }
 
 /**
@@ -106,19 +165,21 @@ export interface ConnectOptions {
 export class Grpc extends Context.Service<Grpc, {
   readonly connect: (
     options: ConnectOptions
-  ) => Effect.Effect<GrpcChannel, DialError | GrpcSchemaError | TlsConfigError, Scope.Scope>
+  ) => Effect.Effect<GrpcChannel.GrpcChannel, DialError | GrpcSchemaError | TlsConfigError, Scope.Scope>
 }>()("hawser/Grpc") {}
 
 interface Address {
   readonly target: Target.Target
   readonly authority: string
+  /** The name that the server's certificate is checked for. */
+  readonly host: string
   readonly secure: boolean
 }
 
 const refuse = (input: string, why: string) =>
   Effect.fail(new DialError({ target: input, hop: "grpc", reason: new InvalidTarget({ input, why }) }))
 
-const parseTarget = (input: Target.DialTarget) =>
+const parseTarget = (input: DialTarget) =>
   Effect.mapError(
     Effect.fromResult(Target.parse(input)),
     (reason) => new DialError({ target: reason.input, hop: "grpc", reason })
@@ -133,6 +194,7 @@ const parseUrl = Effect.fnUntraced(function*(
       return {
         target: yield* parseTarget({ path: decodeURIComponent(parsed.pathname) }),
         authority: authority ?? "localhost",
+        host: "localhost",
         secure: tls !== undefined
       }
     case "http:":
@@ -149,6 +211,7 @@ const parseUrl = Effect.fnUntraced(function*(
       return {
         target: yield* parseTarget(`${parsed.hostname}:${port}`),
         authority: authority ?? parsed.host,
+        host: parsed.hostname,
         secure
       }
     }
@@ -160,120 +223,27 @@ const parseUrl = Effect.fnUntraced(function*(
   }
 })
 
-const channelOptions = (options: ConnectOptions) => {
-  const millis = (input: Duration.Input) => Duration.toMillis(input)
-  const keepAlive = options.keepAlive ?? {}
-  return {
-    "grpc.max_receive_message_length": options.maxReceiveSize ?? 4 * 1024 * 1024,
-    "grpc-node.flow_control_window": options.flowControlWindow ?? 1024 * 1024,
-    ...(keepAlive === false ? {} : {
-      "grpc.keepalive_time_ms": millis(keepAlive.interval ?? "6 minutes"),
-      "grpc.keepalive_timeout_ms": millis(keepAlive.timeout ?? "20 seconds"),
-      "grpc.keepalive_permit_without_calls": keepAlive.withoutCalls === true ? 1 : 0
-    })
+const keepAliveOf = (given: KeepAlive | false | undefined): KeepAliveSettings | undefined =>
+  given === false ? undefined : {
+    interval: Duration.fromInputUnsafe(given?.interval ?? "6 minutes"),
+    timeout: Duration.fromInputUnsafe(given?.timeout ?? "20 seconds"),
+    withoutCalls: given?.withoutCalls ?? false
   }
-}
 
-/** How a call shows in traces. The stack is left out: taking it costs more than the rest of the call's bookkeeping. */
-const spanOptions = (method: string) => ({
-  kind: "client" as const,
-  attributes: { "rpc.system": "grpc", "rpc.method": method },
-  captureStackTrace: false
+const backoffOf = ({ initial, jitter, max, multiplier }: Backoff): ChannelBackoff.Backoff => ({
+  initial: initial === undefined ? ChannelBackoff.defaults.initial : Duration.fromInputUnsafe(initial),
+  multiplier: multiplier ?? ChannelBackoff.defaults.multiplier,
+  max: max === undefined ? ChannelBackoff.defaults.max : Duration.fromInputUnsafe(max),
+  jitter: jitter ?? ChannelBackoff.defaults.jitter
 })
 
-const callAs: Record<MethodKind, string> = {
-  unary: "a unary method",
-  serverStream: "a server stream",
-  clientStream: "a client stream",
-  bidi: "a bidirectional stream"
-}
-
-const makeChannel = (
-  transport: GrpcTransport.Transport,
-  schema: GrpcSchema,
-  channelMetadata: GrpcMetadata.MetadataInput | undefined
-): GrpcChannel => {
-  /** Everything about a call that can be wrong before it starts. */
-  const prepare = (
-    path: string,
-    kind: MethodKind,
-    values: object,
-    options: CallOptions | undefined
-  ): Result.Result<GrpcCall.Request, GrpcSchemaError> => {
-    const found = schema.method(path)
-    if (Result.isFailure(found)) return Result.fail(found.failure)
-    const method = found.success
-    if (method.kind !== kind) {
-      const reason = new WrongKind({ method: method.path, kind: callAs[method.kind], calledAs: callAs[kind] })
-      return Result.fail(new GrpcSchemaError({ reason }))
-    }
-    const message = method.request.encode(values)
-    if (Result.isFailure(message)) return Result.fail(message.failure)
-    return Result.map(
-      GrpcMetadata.toGrpc([channelMetadata, options?.metadata], { waitForReady: options?.waitForReady ?? false }),
-      (metadata) => ({
-        method,
-        message: Buffer.from(message.success),
-        metadata,
-        timeout: options?.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-      })
-    )
-  }
-
-  const decode = (method: Method, bytes: Uint8Array) =>
-    Result.mapError(method.response.decode(bytes), (error) => GrpcCall.undecodable(method.path, error.message))
-
-  const call = <A>(
-    span: string,
-    path: string,
-    values: object,
-    options: CallOptions | undefined,
-    onReply: (reply: GrpcCall.Reply, method: Method) => Result.Result<A, GrpcError>
-  ): Effect.Effect<A, CallError> =>
-    Effect.suspend((): Effect.Effect<A, CallError> => {
-      const request = prepare(path, "unary", values, options)
-      return Result.isFailure(request)
-        ? Effect.fail(request.failure)
-        : Effect.flatMap(
-          GrpcCall.unary(transport, request.success),
-          (reply) => Effect.fromResult(onReply(reply, request.success.method))
-        )
-    }).pipe(Effect.withSpan(span, spanOptions(path)))
-
-  return {
-    exchange: (path, values, options) =>
-      call(
-        "GrpcChannel.exchange",
-        path,
-        values,
-        options,
-        (reply, method) =>
-          Result.map(decode(method, reply.message), (value) => ({
-            value,
-            headers: GrpcMetadata.fromGrpc(reply.headers),
-            trailers: GrpcMetadata.fromGrpc(reply.trailers)
-          }))
-      ),
-    unary: (path, values, options) =>
-      call("GrpcChannel.unary", path, values, options, (reply, method) => decode(method, reply.message)),
-    serverStream: (path, values, options) =>
-      Effect.suspend(() => Effect.fromResult(prepare(path, "serverStream", values, options))).pipe(
-        Effect.flatMap((request) =>
-          Effect.map(
-            GrpcCall.serverStream(transport, request),
-            Effect.flatMap((batch) =>
-              Effect.fromResult(Result.all(Arr.map(batch, (bytes) => decode(request.method, bytes))))
-            )
-          )
-        ),
-        Stream.fromPull,
-        Stream.scoped,
-        Stream.withSpan("GrpcChannel.serverStream", spanOptions(path))
-      ),
-    services: schema.services,
-    methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
-    describe: (path) => Effect.fromResult(schema.method(path))
-  }
+const endpointsOf = (
+  given: ConnectOptions["endpoints"],
+  target: Target.Target
+): Effect.Effect<GrpcChannels.Settings["endpoints"], DialError> => {
+  if (given === undefined) return Effect.succeed([target])
+  const parseAll = Effect.forEach((input: DialTarget) => parseTarget(input))
+  return Stream.isStream(given) ? Effect.succeed(Stream.mapEffect(given, parseAll)) : parseAll(given)
 }
 
 /**
@@ -286,24 +256,64 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
   Grpc,
   Effect.gen(function*() {
     const dialer = yield* Dialer.Dialer
+    const sink = yield* EventSink
     return {
       connect: Effect.fn("Grpc.connect")(function*(options) {
-        const { authority, secure, target } = yield* parseUrl(options)
-        const schema = Effect.isEffect(options.schema) ? yield* options.schema : options.schema
+        const { authority, host, secure, target } = yield* parseUrl(options)
+        const schema = options.schema === undefined
+          ? emptySchema
+          : Effect.isEffect(options.schema)
+          ? yield* Effect.provideService(options.schema, Dialer.Dialer, dialer)
+          : options.schema
+        let metadata = options.metadata
         // said now and not at each call
-        yield* Effect.fromResult(GrpcMetadata.toGrpc([options.metadata], {}))
+        yield* Effect.fromResult(addMetadata({}, metadata))
         const tls = secure
-          ? tlsHop(yield* TlsOptions.resolve({ ...options.tls, alpn: options.tls?.alpn ?? ["h2"] }))
+          ? tlsHop(
+            yield* TlsOptions.resolve({
+              ...options.tls,
+              alpn: options.tls?.alpn ?? ["h2"],
+              ...(options.endpoints === undefined ? {} : { servername: options.tls?.servername ?? host })
+            })
+          )
           : undefined
-        const transport = yield* GrpcTransport.open({
+        const channel = yield* GrpcChannels.open({
           path: tls === undefined ? dialer : Dialer.through(dialer, tls),
-          target,
+          endpoints: yield* endpointsOf(options.endpoints, target),
+          balancing: options.balancing ?? "pickFirst",
+          authority,
+          connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
+          flowControlWindow: options.flowControlWindow ?? 1024 * 1024,
+          keepAlive: keepAliveOf(options.keepAlive),
+          backoff: backoffOf(options.backoff ?? {}),
+          idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "30 minutes"),
+          drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "0 seconds"),
+          onConnected: undefined
+        })
+        const policies = ServiceConfigs.policies(options.serviceConfig)
+        const calls = new Calls({
+          channel,
           authority,
           secure,
-          connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
-          options: channelOptions(options)
+          userAgent: options.userAgent ?? "hawser",
+          metadata: () => metadata,
+          waitForReady: options.waitForReady ?? false,
+          compression: options.compression ?? "identity",
+          maxReceiveSize: options.maxReceiveSize ?? 4 * 1024 * 1024,
+          maxSendSize: options.maxSendSize ?? Infinity,
+          credentials: options.credentials,
+          middleware: options.middleware ?? [],
+          policyOf: policies.of,
+          throttle: policies.throttle,
+          report: sink === dropEvent
+            ? undefined
+            : (event, detail) => sink({ source: "grpc", id: authority, event, detail })
         })
-        return makeChannel(transport, schema, options.metadata)
+        // a channel that closes while it connects is interrupted with its scope
+        if (options.lazy !== true) {
+          yield* Effect.catchTag(channel.connection(false), "ChannelClosed", () => Effect.never)
+        }
+        return GrpcChannel.make(calls, channel, schema, (replacement) => metadata = replacement)
       })
     }
   })

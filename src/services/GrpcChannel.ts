@@ -1,22 +1,26 @@
 /**
- * A connection to a gRPC server whose methods are called by name, with plain objects.
+ * A connection to a gRPC server whose methods are called by name, with plain objects, or through a typed client.
  *
  * **Details**
  *
  * - A method is named as `"pkg.Service/Method"`. Requests and responses are plain objects, see `GrpcSchema` for how fields
- *   and values map.
+ *   and values map. `client` gives functions with types instead.
  * - A request is checked against the schema before anything is sent; what does not fit is a `GrpcSchemaError`.
  * - A status other than OK is a `GrpcError` whose reason is the status. A connection that is lost is made again by the
  *   next call; when that fails, the call fails with the `DialError`.
- * - Interrupting a call cancels it on the wire. Closing the channel's scope cancels all of its calls (`Cancelled`).
+ * - Interrupting a call cancels it on the wire, and so does ending a stream of responses early. A deadline (`timeout`) is
+ *   told to the server. Calls that a handler of `GrpcServer` makes inherit what is left of the handler's deadline.
+ * - Streams have backpressure both ways: some 64 KiB of responses wait for the reader, and what HTTP/2's flow control lets
+ *   the server send ahead; requests are pulled as the server takes them.
+ * - Messages that came before an error are delivered before it.
+ * - A call that the server refuses without having looked at it (it is going away) is made again at once.
  *
  * **Gotchas**
  *
- * - After a failed attempt to connect, the next one waits: 1 second at first, up to 2 minutes. Calls in between fail at
- *   once with the same `DialError`; `waitForReady` makes them wait instead.
- * - When a stream of messages ends with an error, messages that nobody has read yet can be lost: that is how grpc-js works.
+ * After a failed attempt to connect, the next one waits: 1 second at first, up to 2 minutes. Calls in between fail at
+ * once with the same `DialError`; `waitForReady` makes them wait instead.
  *
- * **Example** (A call and a stream)
+ * **Example** (The four kinds of calls)
  *
  * ```ts
  * import { Effect, Stream } from "effect"
@@ -29,19 +33,66 @@
  *       Stream.take(10),
  *       Stream.runForEach(Effect.log)
  *     )
+ *     const items = Stream.make({ sku: "a" }, { sku: "b" })
+ *     const total = yield* channel.clientStream("acme.Orders/Add", items)
+ *     const prices = yield* Stream.runCollect(channel.bidi("acme.Orders/Prices", items))
+ *     return { total, prices }
  *   })
  * ```
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
-import type * as Stream from "effect/Stream"
-import type { DialError } from "../errors/DialError.ts"
-import type { GrpcError, Metadata } from "../errors/GrpcError.ts"
-import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
-import type { Method, Service, Values } from "../internal/grpc/proto/schema.ts"
-import type { MetadataInput } from "../internal/grpc/wire/metadata.ts"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Metadata } from "../errors/GrpcError.ts"
+import { GrpcSchemaError, WrongKind } from "../errors/GrpcSchemaError.ts"
+import type { CallError, CallOptions } from "../internal/grpc/client/callOptions.ts"
+import type { Calls } from "../internal/grpc/client/calls.ts"
+import type { Channel, ConnectivityState } from "../internal/grpc/client/channel.ts"
+import type { MethodKind } from "../internal/grpc/definition.ts"
+import type { GrpcSchema, Method, Service, Values } from "../internal/grpc/proto/schema.ts"
+import { addMetadata, decodeMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
+
+export type {
+  /**
+   * What a call can fail with: no connection, a status that is not OK, or a request that does not fit the schema.
+   *
+   * @category errors
+   * @since 0.1.0
+   */
+  CallError,
+  /**
+   * Options of one call.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  CallOptions
+} from "../internal/grpc/client/callOptions.ts"
+
+export type {
+  /**
+   * Where a channel is: `idle` (nobody needs it), `connecting`, `ready`, `transientFailure` (it could not connect and will
+   * try again) or `shutdown`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  ConnectivityState
+} from "../internal/grpc/client/channel.ts"
+
+export type {
+  /**
+   * How a message is packed (`grpc-encoding`).
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Compression
+} from "../internal/grpc/wire/compression.ts"
 
 export type {
   /**
@@ -62,24 +113,6 @@ export type {
 } from "../internal/grpc/wire/metadata.ts"
 
 /**
- * Options of one call.
- *
- * @category models
- * @since 0.1.0
- */
-export interface CallOptions {
-  /**
-   * How long the call may take. The server is told (`grpc-timeout`), and the call fails with `DeadlineExceeded`. For a
-   * stream it is the time until its end. Default: no limit.
-   */
-  readonly timeout?: Duration.Input | undefined
-  /** Metadata to send beside that of the channel. */
-  readonly metadata?: MetadataInput | undefined
-  /** Wait for a connection instead of failing when there is none. Best with a `timeout`. Default false. */
-  readonly waitForReady?: boolean | undefined
-}
-
-/**
  * A response with what came around it.
  *
  * @category models
@@ -94,35 +127,80 @@ export interface Exchange {
 }
 
 /**
- * What a call can fail with: no connection, a status that is not OK, or a request that does not fit the schema.
+ * How one message is sent.
  *
- * @category errors
+ * @category models
  * @since 0.1.0
  */
-export type CallError = DialError | GrpcError | GrpcSchemaError
+export interface SendOptions {
+  /** Whether it is compressed, on a call with `compression`. Default true. */
+  readonly compress?: boolean | undefined
+}
 
 /**
- * An open channel.
+ * A call under way, driven by hand. It suits every kind of method: those with one request take one `send`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface GrpcCall {
+  /**
+   * Sends a message; ready when there is room for more, which is how a slow server holds the sender back. Once the call
+   * has ended, what is sent goes nowhere: `receive` says how it ended. Errors: `GrpcSchemaError` when the message does not
+   * fit, `GrpcError` with `ResourceExhausted` when it is too large; the call goes on.
+   */
+  readonly send: (values: object, options?: SendOptions) => Effect.Effect<void, CallError>
+  /** Says that no more messages come (half-close). Methods with one request need it too. */
+  readonly completeSend: Effect.Effect<void>
+  /** The next message, or none when the call has ended well. Fails as the call does. Interruption loses nothing. */
+  readonly receive: Effect.Effect<Option.Option<Values>, CallError>
+  /** The messages that `receive` has not taken, for one reader. */
+  readonly messages: Stream.Stream<Values, CallError>
+  /** The server's headers, as soon as they are there, which can be before any message. Fails when the call does first. */
+  readonly headers: Effect.Effect<Metadata, CallError>
+  /** The server's trailers, once the call has ended, however it has: messages have to be received for that. */
+  readonly trailers: Effect.Effect<Metadata>
+  /** Cancels the call when it has not ended. Closing its scope does the same. */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * An open channel. Where nothing else is said, errors are `CallError`s: `GrpcError` with the status; `DialError` when
+ * there is no connection and none can be made; `GrpcSchemaError` with `UnknownMethod`, `WrongKind`, `UnknownField` or
+ * `WrongType`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface GrpcChannel {
-  /**
-   * Sends a request and waits for the response. Errors: `GrpcError`; `DialError` when there is no connection and none can
-   * be made; `GrpcSchemaError` with `UnknownMethod`, `WrongKind`, `UnknownField` or `WrongType`.
-   */
+  /** Sends a request and waits for the response. */
   readonly unary: (method: string, request: object, options?: CallOptions) => Effect.Effect<Values, CallError>
 
   /** As `unary`, with the metadata that came back. */
   readonly exchange: (method: string, request: object, options?: CallOptions) => Effect.Effect<Exchange, CallError>
 
-  /**
-   * Sends a request and gives the responses as they come. Each run of the stream is a call of its own; up to 16 messages
-   * are read ahead, further ones are held back by flow control. Ending the stream early cancels the call. Errors as for
-   * `unary`.
-   */
+  /** Sends a request and gives the responses as they come. Each run of the stream is a call of its own. */
   readonly serverStream: (method: string, request: object, options?: CallOptions) => Stream.Stream<Values, CallError>
+
+  /**
+   * Sends a stream of requests and waits for the one response. A stream that fails cancels the call, which fails with the
+   * same error; a response that comes early ends the stream.
+   */
+  readonly clientStream: <E, R>(
+    method: string,
+    requests: Stream.Stream<object, E, R>,
+    options?: CallOptions
+  ) => Effect.Effect<Values, CallError | E, R>
+
+  /** Sends a stream of requests and gives the responses as they come; neither waits for the other. */
+  readonly bidi: <E, R>(
+    method: string,
+    requests: Stream.Stream<object, E, R>,
+    options?: CallOptions
+  ) => Stream.Stream<Values, CallError | E, R>
+
+  /** Opens a call of any kind to be driven by hand. Closing the scope cancels it. */
+  readonly open: (method: string, options?: CallOptions) => Effect.Effect<GrpcCall, CallError, Scope.Scope>
 
   /** What the schema offers. */
   readonly services: ReadonlyArray<Service>
@@ -132,4 +210,88 @@ export interface GrpcChannel {
 
   /** One method with the fields of its messages. Error: `GrpcSchemaError` with `UnknownMethod`. */
   readonly describe: (method: string) => Effect.Effect<Method, GrpcSchemaError>
+
+  /** Where the channel is, now and whenever that changes. Ends when the channel is closed. */
+  readonly state: Stream.Stream<ConnectivityState>
+
+  /** Replaces the metadata that is sent with every call. Error: `GrpcSchemaError` when it cannot be sent. */
+  readonly setMetadata: (metadata: MetadataInput) => Effect.Effect<void, GrpcSchemaError>
+}
+
+const callAs: Record<MethodKind, string> = {
+  unary: "a unary method",
+  serverStream: "a server stream",
+  clientStream: "a client stream",
+  bidi: "a bidirectional stream"
+}
+
+/**
+ * A channel whose calls go through `calls`.
+ *
+ * @internal
+ */
+export const make = (
+  calls: Calls,
+  channel: Channel,
+  schema: GrpcSchema,
+  replaceMetadata: (metadata: MetadataInput) => void
+): GrpcChannel => {
+  const methodOf = (path: string, kind: MethodKind): Result.Result<Method, GrpcSchemaError> =>
+    Result.flatMap(schema.method(path), (method) =>
+      method.kind === kind ? Result.succeed(method) : Result.fail(
+        new GrpcSchemaError({
+          reason: new WrongKind({ method: method.path, kind: callAs[method.kind], calledAs: callAs[kind] })
+        })
+      ))
+
+  const unary = (path: string, request: object, options: CallOptions | undefined) => {
+    const method = methodOf(path, "unary")
+    return Result.isFailure(method) ? Effect.fail(method.failure) : calls.unary(method.success, request, options)
+  }
+
+  const streamOf = <E, R>(
+    path: string,
+    kind: MethodKind,
+    stream: (method: Method) => Stream.Stream<Values, CallError | E, R>
+  ) => {
+    const method = methodOf(path, kind)
+    return Result.isFailure(method) ? Stream.fail(method.failure) : stream(method.success)
+  }
+
+  return {
+    unary: (path, request, options) => Effect.map(unary(path, request, options), ({ value }) => value),
+    exchange: (path, request, options) =>
+      Effect.map(unary(path, request, options), ({ headers, trailers, value }) => ({
+        value,
+        headers: decodeMetadata(headers),
+        trailers: decodeMetadata(trailers)
+      })),
+    serverStream: (path, request, options) =>
+      streamOf(path, "serverStream", (method) => calls.serverStream(method, request, options)),
+    clientStream: (path, requests, options) => {
+      const method = methodOf(path, "clientStream")
+      return Result.isFailure(method)
+        ? Effect.fail(method.failure)
+        : Effect.map(calls.clientStream(method.success, requests, options), ({ value }) => value)
+    },
+    bidi: (path, requests, options) => streamOf(path, "bidi", (method) => calls.bidi(method, requests, options)),
+    open: Effect.fn("GrpcChannel.open")(function*(path, options) {
+      const method = yield* Effect.fromResult(schema.method(path))
+      const handle = yield* calls.open(method, options)
+      return {
+        send: (values, options) => handle.send([values], options?.compress === false ? "identity" : undefined),
+        completeSend: handle.completeSend,
+        receive: handle.receive,
+        messages: handle.messages,
+        headers: handle.headers,
+        trailers: handle.trailers,
+        close: handle.cancel
+      }
+    }),
+    services: schema.services,
+    methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
+    describe: (path) => Effect.fromResult(schema.method(path)),
+    state: channel.changes,
+    setMetadata: (metadata) => Effect.map(Effect.fromResult(addMetadata({}, metadata)), () => replaceMetadata(metadata))
+  }
 }

@@ -9,14 +9,14 @@ import type { DialError } from "../../src/errors/DialError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import type * as Grpc from "../../src/services/Grpc.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
-import { connect, connectTo, http2Server, onBothRoutes } from "../support/grpc.ts"
+import { connect, connectTo, http2Server, onLoopback } from "../support/grpc.ts"
 import { leavesNothing } from "../support/leaks.ts"
 import { reasonOf } from "../support/reason.ts"
 import { turn } from "../support/scripted.ts"
 import { blackhole, closedBy, closedPort, rawServer } from "../support/servers.ts"
 
 describe("Grpc.connect", () => {
-  onBothRoutes("fails with the DialError of a server that is not there", () =>
+  onLoopback("fails with the DialError of a server that is not there", () =>
     Effect.gen(function*() {
       const error: DialError = yield* Effect.flip(connectTo(yield* closedPort)).pipe(
         Effect.filterOrFail((error) => error._tag === "DialError")
@@ -25,7 +25,7 @@ describe("Grpc.connect", () => {
       assert.strictEqual(error.reason._tag, "Refused")
     }))
 
-  onBothRoutes("does not wait for ever for a server that accepts and says nothing", () =>
+  onLoopback("does not wait for ever for a server that accepts and says nothing", () =>
     Effect.gen(function*() {
       const server = yield* rawServer()
       const error = yield* Effect.flip(connectTo(server.port, { connectTimeout: "200 millis" }))
@@ -34,7 +34,7 @@ describe("Grpc.connect", () => {
       assert.strictEqual(error.reason._tag, "ConnectTimeout")
     }))
 
-  onBothRoutes("says so when a server closes the connection at once", () =>
+  onLoopback("says so when a server closes the connection at once", () =>
     Effect.gen(function*() {
       const server = yield* rawServer()
       yield* Effect.forkScoped(Effect.andThen(server.next, (socket) => Effect.sync(() => socket.destroy())))
@@ -58,7 +58,7 @@ describe("Grpc.connect", () => {
     ))
 
   for (const scheme of ["http", "https"]) {
-    onBothRoutes(
+    onLoopback(
       `leaves nothing behind when it is interrupted while a ${scheme} server is silent`,
       () =>
         Effect.gen(function*() {
@@ -74,7 +74,7 @@ describe("Grpc.connect", () => {
     )
   }
 
-  onBothRoutes("leaves nothing behind when it is interrupted while it dials", () =>
+  onLoopback("leaves nothing behind when it is interrupted while it dials", () =>
     Effect.gen(function*() {
       const port = yield* blackhole
       const fiber = yield* Effect.forkChild(Effect.scoped(connectTo(port)))
@@ -82,7 +82,7 @@ describe("Grpc.connect", () => {
       yield* Fiber.interrupt(fiber)
     }))
 
-  onBothRoutes("connects again by itself, and fails with the DialError while it cannot", () =>
+  onLoopback("connects again by itself, and fails with the DialError while it cannot", () =>
     Effect.gen(function*() {
       const first = yield* Scope.make()
       const { port } = yield* Scope.provide(grpcServer(), first)
@@ -101,7 +101,7 @@ describe("Grpc.connect", () => {
       assert.strictEqual((yield* hello(true))["greeting"], "Hello Ada")
     }))
 
-  onBothRoutes(
+  onLoopback(
     "says http and the URL's host to the server, and nothing of the deadline when there is none",
     () =>
       Effect.gen(function*() {
@@ -117,7 +117,7 @@ describe("Grpc.connect", () => {
       })
   )
 
-  onBothRoutes("speaks TLS to a server whose certificate checks out, and says https", () =>
+  onLoopback("speaks TLS to a server whose certificate checks out, and says https", () =>
     Effect.gen(function*() {
       const authority = yield* TestCertificates.authority()
       const { headers, port } = yield* http2Server({ tls: yield* authority.issue({ names: ["localhost"] }) })
@@ -140,7 +140,7 @@ describe("Grpc.connect", () => {
       }).pipe(Effect.provide(Dialer.layer))
     ))
 
-  onBothRoutes("refuses a certificate of another authority or for another name", () =>
+  onLoopback("refuses a certificate of another authority or for another name", () =>
     Effect.gen(function*() {
       const authority = yield* TestCertificates.authority()
       const other = yield* TestCertificates.authority()
@@ -157,7 +157,7 @@ describe("Grpc.connect", () => {
       assert.strictEqual(config._tag, "TlsConfigError")
     }))
 
-  onBothRoutes("takes no notice of proxies in the environment", () =>
+  onLoopback("takes no notice of proxies in the environment", () =>
     Effect.gen(function*() {
       const names = ["http_proxy", "https_proxy", "grpc_proxy"]
       const before = names.map((name) => process.env[name])

@@ -10,9 +10,8 @@ import * as Stream from "effect/Stream"
 import type * as Http2 from "node:http2"
 import { grpcInjector, grpcServer } from "../../examples/peers/grpcServer.ts"
 import { GrpcError } from "../../src/errors/GrpcError.ts"
-import { Route } from "../../src/internal/grpc/transport.ts"
 import * as Listener from "../../src/services/Listener.ts"
-import { connect, connectTo, http2Server, onBothRoutes } from "../support/grpc.ts"
+import { connect, connectTo, http2Server, onLoopback } from "../support/grpc.ts"
 import { describeOnNetworks, type NetworkTest } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { turn } from "../support/scripted.ts"
@@ -326,11 +325,6 @@ const suite = (test: NetworkTest) => {
 
 describeOnNetworks("Grpc", suite)
 
-describeOnNetworks(
-  "Grpc with a relay",
-  (test) => suite((title, body, timeout) => test(title, () => Effect.provideService(body(), Route, "relay"), timeout))
-)
-
 /** Answers with these messages, as they stand on the wire, and then with OK. */
 const answering = (...messages: ReadonlyArray<ReadonlyArray<number>>) => (stream: Http2.ServerHttp2Stream) => {
   stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true })
@@ -346,7 +340,7 @@ describe("GrpcChannel", () => {
       ["bytes that are not the message", [[10, 200, 1]]]
     ] as const
   ) {
-    onBothRoutes(`fails with Internal when a server answers a unary call with ${what}`, () =>
+    onLoopback(`fails with Internal when a server answers a unary call with ${what}`, () =>
       Effect.gen(function*() {
         const { port } = yield* http2Server({ answer: answering(...messages) })
         const channel = yield* connectTo(port)
@@ -355,7 +349,7 @@ describe("GrpcChannel", () => {
       }))
   }
 
-  onBothRoutes("fails with Internal when a stream has bytes that are not the message", () =>
+  onLoopback("fails with Internal when a stream has bytes that are not the message", () =>
     Effect.gen(function*() {
       const { port } = yield* http2Server({ answer: answering([], [10, 200, 1]) })
       const channel = yield* connectTo(port)
@@ -363,7 +357,7 @@ describe("GrpcChannel", () => {
       assert.strictEqual(reason["_tag"], "Internal")
     }))
 
-  onBothRoutes("says what the schema offers", () =>
+  onLoopback("says what the schema offers", () =>
     Effect.gen(function*() {
       const { port } = yield* grpcServer()
       const channel = yield* connectTo(port)

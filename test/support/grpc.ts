@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
 import { greeterProto } from "../../examples/peers/grpcServer.ts"
-import { Route } from "../../src/internal/grpc/transport.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Grpc from "../../src/services/Grpc.ts"
 import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
@@ -18,16 +17,11 @@ export const connect = (url: string, options: Partial<Grpc.ConnectOptions> = {})
 export const connectTo = (port: number, options: Partial<Grpc.ConnectOptions> = {}) =>
   connect(`http://127.0.0.1:${port}`, options)
 
-/** Both ways of giving grpc-js our connections, on loopback. */
-export const onBothRoutes = (
+/** A test on loopback that leaves nothing behind. */
+export const onLoopback = (
   title: string,
   body: () => Effect.Effect<unknown, unknown, Dialer.Dialer | Scope.Scope>
-) => {
-  for (const route of ["connector", "relay"] as const) {
-    it.live(`${title} (${route})`, () =>
-      leavesNothing(body().pipe(Effect.provideService(Route, route), Effect.provide(Dialer.layer))))
-  }
-}
+) => it.live(title, () => leavesNothing(Effect.provide(body(), Dialer.layer)))
 
 /** A server of Node's own HTTP/2, for what grpc-js's would not do; by default it says Unimplemented. */
 export const http2Server = Effect.fnUntraced(function*(options: {

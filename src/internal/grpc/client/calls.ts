@@ -484,8 +484,8 @@ export class Calls {
 }
 
 const notStarted = ownStatus(Code.unavailable, "")
-const noMessage = ownStatus(Code.unimplemented, "the server said OK and sent no message")
-const severalMessages = ownStatus(Code.unimplemented, "the server sent more than one message")
+const noMessage = ownStatus(Code.internal, "the server said OK and sent no message")
+const severalMessages = ownStatus(Code.internal, "the server sent more than one message")
 
 const outcomeOf = (failure: CallError | ChannelClosed): Outcome =>
   failure._tag === "ChannelClosed" ? closed : { ...notStarted, failure }

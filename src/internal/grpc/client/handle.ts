@@ -1,6 +1,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -43,6 +44,8 @@ export class Handle<I, O, E = never> {
   private readonly waiters = new Set<() => void>()
   /** Why the messages of a request stopped, when that is what ended the call. */
   private upstream: Cause.Cause<E> | undefined
+  /** Messages that nobody has taken yet. */
+  private received: Array<O> = []
   private toldHeaders: boolean
   private toldTrailers: boolean
   private ended = false
@@ -95,26 +98,44 @@ export class Handle<I, O, E = never> {
   /** All messages that are there, as soon as there is one; the end of the call after the last. */
   readonly pull: Pull.Pull<Arr.NonEmptyReadonlyArray<O>, Failure | E> = Effect.suspend(
     (): Pull.Pull<Arr.NonEmptyReadonlyArray<O>, Failure | E> => {
-      if (!this.toldHeaders && this.exchange.headers !== undefined) {
-        this.toldHeaders = true
-        return Effect.andThen(this.context.onHeaders!(decodeMetadata(this.exchange.headers)), this.pull)
+      const { received } = this
+      if (Arr.isArrayNonEmpty(received)) {
+        this.received = []
+        return Effect.succeed(received)
       }
-      if (this.exchange.hasMessages) return Effect.catch(this.decoded, (failure) => this.abandoned(failure))
-      if (this.exchange.outcome !== undefined) return this.end
-      return Effect.flatMap(this.until(this.hasNews), () => this.pull)
+      return Effect.andThen(this.more, this.pull)
     }
   )
 
-  private readonly decoded: Effect.Effect<Arr.NonEmptyReadonlyArray<O>, Status> = Effect.suspend(() =>
+  /** One message, or none when the call has ended well. */
+  readonly receive: Effect.Effect<Option.Option<O>, Failure | E> = Effect.suspend(
+    (): Effect.Effect<Option.Option<O>, Failure | E> =>
+      this.received.length > 0
+        ? Effect.sync(() => Option.some(this.received.shift()!))
+        : Pull.catchDone(Effect.andThen(this.more, this.receive), () => Effect.succeedNone)
+  )
+
+  /** Waits for messages and reads them; ends with the call. Interruption loses none. */
+  private readonly more: Pull.Pull<void, Failure | E> = Effect.suspend((): Pull.Pull<void, Failure | E> => {
+    if (!this.toldHeaders && this.exchange.headers !== undefined) {
+      this.toldHeaders = true
+      return this.context.onHeaders!(decodeMetadata(this.exchange.headers))
+    }
+    if (this.exchange.hasMessages) {
+      return Effect.catch(Effect.uninterruptible(this.decode), (status) => this.abandoned(status))
+    }
+    return this.exchange.outcome === undefined ? this.until(this.hasNews) : this.end
+  })
+
+  private readonly decode: Effect.Effect<void, Status> = Effect.suspend(() =>
     Effect.flatMap(this.exchange.take(), (messages) => {
       this.context.observed.received(messages.length)
-      const values: Array<O> = []
       for (const message of messages) {
         const value = this.definition.response.decode(message)
         if (Result.isFailure(value)) return Effect.fail(ownStatus(Code.internal, value.failure.message))
-        values.push(value.success)
+        this.received.push(value.success)
       }
-      return Effect.succeed(values as unknown as Arr.NonEmptyReadonlyArray<O>)
+      return Effect.void
     })
   )
 
@@ -145,14 +166,14 @@ export class Handle<I, O, E = never> {
     const more: Effect.Effect<O, Failure | E> = Pull.catchDone(
       Effect.flatMap(this.pull, (values) => {
         if (only !== undefined || values.length > 1) {
-          return this.abandoned(ownStatus(Code.unimplemented, "the server sent more than one message"))
+          return this.abandoned(ownStatus(Code.internal, "the server sent more than one message"))
         }
         only = { value: values[0] }
         return more
       }),
       () =>
         only === undefined
-          ? Effect.fail(this.failed(ownStatus(Code.unimplemented, "the server said OK and sent no message")))
+          ? Effect.fail(this.failed(ownStatus(Code.internal, "the server said OK and sent no message")))
           : Effect.succeed(only.value)
     )
     return more

@@ -4,7 +4,7 @@ import * as Metric from "effect/Metric"
 import type * as Tracer from "effect/Tracer"
 import { GrpcError } from "../../../errors/GrpcError.ts"
 import type { MethodDefinition } from "../definition.ts"
-import { Code } from "../wire/status.ts"
+import { codeName } from "../wire/status.ts"
 import type { Outcome } from "./exchange.ts"
 
 /** What is counted of the calls of one method, kept because making a metric costs more than counting with it. */
@@ -46,13 +46,8 @@ const metersOf = (method: string): Meters => {
   return meters
 }
 
-const statusNames = new Map<number, string>(
-  Object.entries(Code).map(([name, code]) => [code, `${name[0]?.toUpperCase()}${name.slice(1)}`])
-)
-
 /** How metrics and the log call the way a call ended. */
-export const outcomeName = (outcome: Outcome): string =>
-  outcome.failure?._tag ?? statusNames.get(outcome.code) ?? "Unknown"
+export const outcomeName = (outcome: Outcome): string => outcome.failure?._tag ?? codeName(outcome.code)
 
 /** Tells the log. */
 export type Report = (event: string, detail: string) => void

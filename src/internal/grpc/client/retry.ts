@@ -1,7 +1,7 @@
 import { single } from "../wire/metadata.ts"
 import { Code } from "../wire/status.ts"
 import type { Outcome } from "./exchange.ts"
-import type { HedgingPolicy, RetryPolicy } from "./serviceConfig.ts"
+import type { Hedging, Retry } from "./serviceConfig.ts"
 
 /** When a call is attempted again, or beside itself. Times are in milliseconds. */
 export interface Strategy {
@@ -67,14 +67,14 @@ const mayGoOn = (throttle: Throttle | undefined, counts: boolean, pushback: numb
 }
 
 /** Retries by a service config. `random` gives numbers from 0 to 1. */
-export const retrying = (policy: RetryPolicy, throttle: Throttle | undefined, random: () => number): Strategy => {
+export const retrying = (policy: Retry, throttle: Throttle | undefined, random: () => number): Strategy => {
   let backoff = policy.initialBackoff
   return {
     hedgeAfter: never,
     isHedging: false,
     isFatal: () => true,
     retryAfter: (outcome, started) => {
-      const retryable = outcome.failure === undefined && policy.retryableStatuses.has(outcome.code)
+      const retryable = outcome.failure === undefined && policy.retryableCodes.has(outcome.code)
       const pushback = pushbackOf(outcome)
       if (!mayGoOn(throttle, retryable, pushback) || !retryable || started >= policy.maxAttempts) return undefined
       if (typeof pushback === "number") {
@@ -92,8 +92,8 @@ export const retrying = (policy: RetryPolicy, throttle: Throttle | undefined, ra
 }
 
 /** Hedges by a service config. */
-export const hedging = (policy: HedgingPolicy, throttle: Throttle | undefined): Strategy => {
-  const isFatal = (outcome: Outcome) => outcome.failure === undefined && !policy.nonFatalStatuses.has(outcome.code)
+export const hedging = (policy: Hedging, throttle: Throttle | undefined): Strategy => {
+  const isFatal = (outcome: Outcome) => outcome.failure === undefined && !policy.nonFatalCodes.has(outcome.code)
   return {
     isHedging: true,
     isFatal,

@@ -5,19 +5,18 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { Duplex } from "node:stream"
-import { greeterProto, grpcInjector, grpcServer } from "../../../examples/peers/grpcServer.ts"
-import { type EventInput, EventSink } from "../../../src/internal/events.ts"
-import { hasConnectors, Route } from "../../../src/internal/grpc/transport.ts"
-import * as Dialer from "../../../src/services/Dialer.ts"
-import * as Grpc from "../../../src/services/Grpc.ts"
-import * as GrpcSchema from "../../../src/services/GrpcSchema.ts"
-import * as Listener from "../../../src/services/Listener.ts"
-import * as TestNetwork from "../../../src/testing/TestNetwork.ts"
-import { leavesNothing } from "../../support/leaks.ts"
-import { turn } from "../../support/scripted.ts"
+import { greeterProto, grpcInjector, grpcServer } from "../../../../examples/peers/grpcServer.ts"
+import { type EventInput, EventSink } from "../../../../src/internal/events.ts"
+import * as Dialer from "../../../../src/services/Dialer.ts"
+import * as Grpc from "../../../../src/services/Grpc.ts"
+import * as GrpcSchema from "../../../../src/services/GrpcSchema.ts"
+import * as Listener from "../../../../src/services/Listener.ts"
+import * as TestNetwork from "../../../../src/testing/TestNetwork.ts"
+import { leavesNothing } from "../../../support/leaks.ts"
+import { turn } from "../../../support/scripted.ts"
 
-const connect = (url: string) =>
-  Grpc.Grpc.use((grpc) => grpc.connect({ url, schema: GrpcSchema.fromFile(greeterProto) })).pipe(
+const connect = (url: string, options: Partial<Grpc.ConnectOptions> = {}) =>
+  Grpc.Grpc.use((grpc) => grpc.connect({ url, schema: GrpcSchema.fromFile(greeterProto), ...options })).pipe(
     Effect.provide(Grpc.layer)
   )
 
@@ -34,39 +33,27 @@ const recording = Effect.map(Effect.service(Dialer.Dialer), (below) => {
   return { dialled, dialer }
 })
 
-describe("grpcTransport", () => {
-  it("finds in the pinned grpc-js the names by which it gives it connections", () => {
-    // when this fails after an update, the relay does the work until the names have been looked up
-    assert.isTrue(hasConnectors())
-  })
-
-  it.effect("takes the way that has been found", () =>
-    Effect.gen(function*() {
-      assert.strictEqual(yield* Route, "connector")
-    }))
-
-  for (const route of ["connector", "relay"] as const) {
-    it.live(`dials each connection once and closes it with the channel (${route})`, () =>
-      leavesNothing(
-        Effect.gen(function*() {
-          const { port } = yield* grpcServer()
-          const { dialled, dialer } = yield* recording
-          const scope = yield* Scope.make()
-          const channel = yield* connect(`http://127.0.0.1:${port}`).pipe(
-            Effect.provideService(Dialer.Dialer, dialer),
-            Scope.provide(scope)
-          )
-          yield* channel.unary(hello, {})
-          assert.strictEqual(dialled.length, 1)
-          dialled[0]?.destroy()
-          // the next call makes a new connection, or is told that the old one is gone
-          yield* Effect.retry(channel.unary(hello, {}), { while: (error) => error._tag === "GrpcError" })
-          assert.strictEqual(dialled.length, 2)
-          yield* Scope.close(scope, Exit.void)
-          assert.deepStrictEqual(dialled.map((duplex) => duplex.destroyed), [true, true])
-        }).pipe(Effect.provideService(Route, route), Effect.provide(Dialer.layer))
-      ))
-  }
+describe("calls", () => {
+  it.live("dials each connection once and closes it with the channel", () =>
+    leavesNothing(
+      Effect.gen(function*() {
+        const { port } = yield* grpcServer()
+        const { dialled, dialer } = yield* recording
+        const scope = yield* Scope.make()
+        const channel = yield* connect(`http://127.0.0.1:${port}`).pipe(
+          Effect.provideService(Dialer.Dialer, dialer),
+          Scope.provide(scope)
+        )
+        yield* channel.unary(hello, {})
+        assert.strictEqual(dialled.length, 1)
+        dialled[0]?.destroy()
+        // the next call makes a new connection, or is told that the old one is gone
+        yield* Effect.retry(channel.unary(hello, {}), { while: (error) => error._tag === "GrpcError" })
+        assert.strictEqual(dialled.length, 2)
+        yield* Scope.close(scope, Exit.void)
+        assert.deepStrictEqual(dialled.map((duplex) => duplex.destroyed), [true, true])
+      }).pipe(Effect.provide(Dialer.layer))
+    ))
 
   it.live("reports connections and calls as events", () =>
     leavesNothing(
@@ -90,7 +77,7 @@ describe("grpcTransport", () => {
           [target, "called", hello],
           [target, "ended", `${hello} OK`],
           [target, "called", "greeter.v1.Greeter/Fail"],
-          [target, "ended", "greeter.v1.Greeter/Fail NOT_FOUND"],
+          [target, "ended", "greeter.v1.Greeter/Fail NotFound"],
           [target, "disconnected", target]
         ])
       }).pipe(Effect.provide(Dialer.layer))
@@ -102,7 +89,7 @@ describe("grpcTransport", () => {
         const { inject, seen } = yield* grpcInjector()
         const { accept } = yield* Listener.Listener.use((listener) => listener.bind({ host: "greeter", port: 50051 }))
         yield* Effect.forkScoped(Effect.andThen(accept, (duplex) => Effect.sync(() => inject(duplex))))
-        const channel = yield* connect("http://greeter:50051")
+        const channel = yield* connect("http://greeter:50051", { keepAlive: false })
         const fiber = yield* Effect.forkChild(
           Effect.flip(channel.unary("greeter.v1.Greeter/Wait", {}, { timeout: "1 hour" }))
         )
