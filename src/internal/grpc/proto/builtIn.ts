@@ -1,17 +1,19 @@
-import protobuf from "protobufjs"
-import { type Codec, type GrpcSchema, make, makeMessage } from "./schema.ts"
+import * as Result from "effect/Result"
+import { fromParsed } from "./compile.ts"
+import { parse } from "./parse.ts"
+import { type GrpcSchema, make } from "./schema.ts"
 
-/** A definition that comes with this library. */
-export interface BuiltIn {
-  readonly schema: GrpcSchema
-  /** The message of this full name, which has to be there. */
-  readonly message: (name: string) => Codec
-}
+const known = new Map<string, GrpcSchema>()
 
-/** Reads the text of a definition that comes with this library: one file with no imports, known to be right. */
-export const builtIn = (text: string): BuiltIn => {
-  const root = new protobuf.Root()
-  protobuf.parse(text, root, { keepCase: true })
-  root.resolveAll()
-  return { schema: make(root), message: (name) => makeMessage(root.lookupType(name)) }
+/**
+ * A definition that comes with this library: one file with no imports, known to be right. It is read when it is first
+ * asked for.
+ */
+export const builtIn = (name: string, text: string): GrpcSchema => {
+  const before = known.get(name)
+  if (before !== undefined) return before
+  const parsed = Result.getOrThrow(parse(name, name, text))
+  const schema = make(Result.getOrThrow(fromParsed([{ parsed, shown: name }])))
+  known.set(name, schema)
+  return schema
 }

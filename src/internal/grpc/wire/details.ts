@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { GrpcDetail } from "../../../errors/GrpcDetail.ts"
-import { type BuiltIn, builtIn } from "../proto/builtIn.ts"
+import { builtIn } from "../proto/builtIn.ts"
 import { rpc } from "../proto/definitions/rpc.ts"
 import type { Values } from "../proto/schema.ts"
 
@@ -11,10 +11,9 @@ export const detailsTrailer = "grpc-status-details-bin"
 
 const packageName = "google.rpc."
 
-// parsed for the first error that has details
-let parsed: BuiltIn | undefined
-
-const codec = (name: string) => (parsed ??= builtIn(rpc)).message(packageName + name)
+// read for the first error that has details
+const codec = (name: string) =>
+  Result.getOrThrow(builtIn("google/rpc/error_details.proto", rpc).message(packageName + name))
 
 const types: ReadonlySet<string> = new Set(
   [
