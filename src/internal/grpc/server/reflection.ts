@@ -85,7 +85,7 @@ export const make = (services: ReadonlyArray<ReflectedService>): ReadonlyArray<I
     return { name, files, definition: Result.getOrThrow(method(`${name}/ServerReflectionInfo`)) }
   })
   const all = [...services, ...own]
-  const names = all.map(({ name }) => name).sort()
+  const names = all.map(({ name }) => name).toSorted()
   let index: Index | undefined
 
   const handler = (requests: Stream.Stream<Request>) =>

@@ -105,7 +105,7 @@ export class Index {
   }
 
   extensionNumbers(type: string): ReadonlyArray<number> {
-    return [...this.extensions.get(type)?.keys() ?? []].sort((one, other) => one - other)
+    return [...this.extensions.get(type)?.keys() ?? []].toSorted((one, other) => one - other)
   }
 
   /** All that a file imports, and what that imports, as far as it is there. */
