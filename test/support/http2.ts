@@ -61,3 +61,21 @@ export const http2Peer = Effect.fnUntraced(function*(
   const target = Result.getOrThrow(parse(address))
   return { target, nextSession: Queue.take(arrived), nextStream: Queue.take(asked), sessions, duplexes }
 })
+
+/** A frame as it is on the wire (RFC 9113, section 4.1). */
+export const frame = (type: keyof typeof frameTypes, payload: Uint8Array = new Uint8Array(0), flags = 0): Buffer => {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = frameTypes[type]
+  head[4] = flags
+  return Buffer.concat([head, payload])
+}
+
+const frameTypes = { settings: 4, ping: 6, goaway: 7 }
+
+/** What a GOAWAY frame holds. */
+export const goaway = (code: number, words: string): Buffer => {
+  const head = Buffer.alloc(8)
+  head.writeUInt32BE(code, 4)
+  return frame("goaway", Buffer.concat([head, Buffer.from(words)]))
+}

@@ -35,6 +35,8 @@ const balancers: Record<Balancing, Make> = { pickFirst, roundRobin }
 export interface Settings extends Connection.Settings, Endpoint.Settings {
   /** The addresses of the server: these, or those that a resolver gives, the latest list replacing the one before. */
   readonly endpoints: ReadonlyArray<Target.Target> | Stream.Stream<ReadonlyArray<Target.Target>, DialError>
+  /** What requests carry as `:authority`, and events as the name of the server. */
+  readonly authority: string
   readonly balancing: Balancing
   readonly keepAlive: KeepAliveSettings | undefined
   /** After how long without calls the connections are closed. */

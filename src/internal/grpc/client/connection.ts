@@ -1,4 +1,4 @@
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -45,8 +45,6 @@ export interface Connection {
 export interface Settings {
   /** The way to a target, TLS included where it is wanted: what comes out carries HTTP/2. */
   readonly path: Hop.Path
-  /** What requests carry as `:authority`. */
-  readonly authority: string
   /** For the path and the server's HTTP/2 settings together. */
   readonly connectTimeout: Duration.Duration
   /** How many bytes a server may send ahead of the reader: on a stream, and on a connection. */
@@ -81,7 +79,7 @@ const http2Codes = [
 
 /** What a server gives as its reason, as part of a line that people read. */
 const printable = (data: Uint8Array | undefined) =>
-  data === undefined ? "" : Buffer.from(data).toString("latin1").replace(/[^\x20-\x7e]+/g, " ").trim()
+  data === undefined ? "" : Buffer.from(data).toString("latin1").replace(/[^\x21-\x7e]+/g, " ").trim()
 
 class Http2Connection implements Connection {
   readonly session: Http2.ClientHttp2Session
