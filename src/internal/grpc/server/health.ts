@@ -6,12 +6,13 @@ import { NotFound, ResourceExhausted } from "../../../errors/GrpcError.ts"
 import { builtIn } from "../proto/builtIn.ts"
 import * as Definitions from "../proto/definitions/health.ts"
 import type { AnyHandler, Implementation } from "./handler.ts"
+import type { ReflectedService } from "./reflection.ts"
 
 /** Whether calls are welcome. */
 export type ServingStatus = "SERVING" | "NOT_SERVING"
 
-/** `grpc.health.v1.Health`, and what it says. */
-export interface Health {
+/** `grpc.health.v1.Health`, a service like any other, and what it says. */
+export interface Health extends ReflectedService {
   readonly implementations: ReadonlyArray<Implementation>
   /** What is said of a service from now on; `""` is the server as a whole. Does nothing while the server drains. */
   readonly setStatus: (service: string, status: ServingStatus) => Effect.Effect<void>
@@ -63,10 +64,13 @@ export const make = Effect.fnUntraced(function*(services: ReadonlyArray<string>)
         Stream.map((status) => ({ status }))
       )
   }
-  const schema = builtIn("grpc/health/v1/health.proto", Definitions.health)
+  const { files, method } = builtIn("grpc/health/v1/health.proto", Definitions.health)
+  const name = "grpc.health.v1.Health"
   return {
-    implementations: Object.entries(handlers).map(([name, handler]) => ({
-      definition: Result.getOrThrow(schema.method(`grpc.health.v1.Health/${name}`)),
+    name,
+    files,
+    implementations: Object.entries(handlers).map(([key, handler]) => ({
+      definition: Result.getOrThrow(method(`${name}/${key}`)),
       handler
     })),
     setStatus: (service, status) =>
