@@ -173,19 +173,28 @@ export class UnknownMethod
   }
 }
 
+const MethodKind = Schema.Literals(["unary", "serverStream", "clientStream", "bidi"])
+
+const kinds: { readonly [Kind in typeof MethodKind.Type]: string } = {
+  unary: "a unary method",
+  serverStream: "a server stream",
+  clientStream: "a client stream",
+  bidi: "a bidirectional stream"
+}
+
 /**
- * The method exists and is called in the wrong way, such as a server stream with `unary`.
+ * The method exists and is called or described as one of another kind, such as a server stream with `unary`.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class WrongKind extends Schema.TaggedError<WrongKind>("hawser/GrpcSchemaError/WrongKind")("WrongKind", {
   method: Schema.String,
-  kind: Schema.String,
-  calledAs: Schema.String
+  kind: MethodKind,
+  calledAs: MethodKind
 }) {
   override get message(): string {
-    return `"${this.method}" is ${this.kind} and was called as ${this.calledAs}`
+    return `"${this.method}" is ${kinds[this.kind]} and was called as ${kinds[this.calledAs]}`
   }
 }
 
@@ -264,6 +273,22 @@ export class MissingPackage
 }
 
 /**
+ * A service that is to be served has a method for which there is no handler.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class UnhandledMethod
+  extends Schema.TaggedError<UnhandledMethod>("hawser/GrpcSchemaError/UnhandledMethod")("UnhandledMethod", {
+    method: Schema.String
+  })
+{
+  override get message(): string {
+    return `nobody handles "${this.method}"`
+  }
+}
+
+/**
  * Everything that can be wrong with definitions and requests.
  *
  * @category models
@@ -283,7 +308,8 @@ export const GrpcSchemaErrorReason = Schema.Union([
   UnknownField,
   WrongType,
   InvalidMessage,
-  MissingPackage
+  MissingPackage,
+  UnhandledMethod
 ])
 
 /**

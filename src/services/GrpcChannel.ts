@@ -55,6 +55,7 @@ import type { Channel, ConnectivityState } from "../internal/grpc/client/channel
 import type { MethodKind } from "../internal/grpc/definition.ts"
 import type { GrpcSchema, Method, Service, Values } from "../internal/grpc/proto/schema.ts"
 import { addMetadata, decodeMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
+import * as GrpcClient from "./GrpcClient.ts"
 
 export type {
   /**
@@ -113,20 +114,6 @@ export type {
 } from "../internal/grpc/wire/metadata.ts"
 
 /**
- * A response with what came around it.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Exchange {
-  readonly value: Values
-  /** Metadata that came before the response. */
-  readonly headers: Metadata
-  /** Metadata that came with the status. */
-  readonly trailers: Metadata
-}
-
-/**
  * How one message is sent.
  *
  * @category models
@@ -177,7 +164,11 @@ export interface GrpcChannel {
   readonly unary: (method: string, request: object, options?: CallOptions) => Effect.Effect<Values, CallError>
 
   /** As `unary`, with the metadata that came back. */
-  readonly exchange: (method: string, request: object, options?: CallOptions) => Effect.Effect<Exchange, CallError>
+  readonly exchange: (
+    method: string,
+    request: object,
+    options?: CallOptions
+  ) => Effect.Effect<GrpcClient.Exchange<Values>, CallError>
 
   /** Sends a request and gives the responses as they come. Each run of the stream is a call of its own. */
   readonly serverStream: (method: string, request: object, options?: CallOptions) => Stream.Stream<Values, CallError>
@@ -202,6 +193,15 @@ export interface GrpcChannel {
   /** Opens a call of any kind to be driven by hand. Closing the scope cancels it. */
   readonly open: (method: string, options?: CallOptions) => Effect.Effect<GrpcCall, CallError, Scope.Scope>
 
+  /**
+   * A client with types, of code that was generated for grpc-js or by protobuf-es, or of a `GrpcService`, which is laid over
+   * the channel's schema. Errors: `UnknownMethod` and `WrongKind` where the two do not agree; `MissingPackage` for a service
+   * of protobuf-es without `@bufbuild/protobuf`.
+   */
+  readonly client: <Service extends GrpcClient.TypedService>(
+    service: Service
+  ) => Effect.Effect<GrpcClient.Client<Service>, GrpcSchemaError>
+
   /** What the schema offers. */
   readonly services: ReadonlyArray<Service>
 
@@ -218,13 +218,6 @@ export interface GrpcChannel {
   readonly setMetadata: (metadata: MetadataInput) => Effect.Effect<void, GrpcSchemaError>
 }
 
-const callAs: Record<MethodKind, string> = {
-  unary: "a unary method",
-  serverStream: "a server stream",
-  clientStream: "a client stream",
-  bidi: "a bidirectional stream"
-}
-
 /**
  * A channel whose calls go through `calls`.
  *
@@ -239,9 +232,7 @@ export const make = (
   const methodOf = (path: string, kind: MethodKind): Result.Result<Method, GrpcSchemaError> =>
     Result.flatMap(schema.method(path), (method) =>
       method.kind === kind ? Result.succeed(method) : Result.fail(
-        new GrpcSchemaError({
-          reason: new WrongKind({ method: method.path, kind: callAs[method.kind], calledAs: callAs[kind] })
-        })
+        new GrpcSchemaError({ reason: new WrongKind({ method: method.path, kind: method.kind, calledAs: kind }) })
       ))
 
   const unary = (path: string, request: object, options: CallOptions | undefined) => {
@@ -288,6 +279,7 @@ export const make = (
         close: handle.cancel
       }
     }),
+    client: (service) => GrpcClient.make(service, schema, calls),
     services: schema.services,
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
     describe: (path) => Effect.fromResult(schema.method(path)),
