@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
-import type { GrpcSchema } from "../proto/schema.ts"
+import type { CompiledFile, GrpcSchema } from "../proto/schema.ts"
 import * as EffectSchema from "./effectSchema.ts"
 import * as GrpcJs from "./grpcJs.ts"
 import * as ProtobufEs from "./protobufEs.ts"
@@ -33,3 +33,14 @@ export const definitionsOf = (
     : isProtobufEs(service)
     ? ProtobufEs.definitionsOf(service)
     : Effect.succeed(GrpcJs.definitionsOf(service))
+
+/** The files that describe a service, as far as they are known. Error: `MissingPackage`. */
+export const filesOf = (
+  service: TypedService,
+  loaded?: GrpcSchema
+): Effect.Effect<ReadonlyArray<CompiledFile>, GrpcSchemaError> =>
+  isSchemaService(service)
+    ? Effect.succeed(loaded?.files ?? [])
+    : isProtobufEs(service)
+    ? ProtobufEs.filesOf(service)
+    : Effect.succeed(GrpcJs.filesOf(service))

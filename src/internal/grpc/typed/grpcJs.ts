@@ -1,4 +1,7 @@
+import * as Result from "effect/Result"
 import type { MethodKind } from "../definition.ts"
+import { type CompiledFile, fromDescriptors } from "../proto/compile.ts"
+import { descriptorsOf } from "../proto/packageDefinition.ts"
 import { foreignCodec, type MethodTypes, namesOf, type TypedMethod } from "./typedMethod.ts"
 
 /** One method of a service definition of grpc-js. */
@@ -76,4 +79,11 @@ export const definitionsOf = (definition: GrpcJsService): ReadonlyArray<TypedMet
         (bytes) => method.responseDeserialize(Buffer.from(bytes))
       )
     }
+  })
+
+/** The files that proto-loader puts beside its methods; other generators do not. */
+export const filesOf = (definition: GrpcJsService): ReadonlyArray<CompiledFile> =>
+  Result.match(fromDescriptors(descriptorsOf({ definition })), {
+    onFailure: () => [],
+    onSuccess: ({ files }) => files
   })

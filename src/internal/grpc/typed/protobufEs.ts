@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import { GrpcSchemaError, MissingPackage } from "../../../errors/GrpcSchemaError.ts"
 import type { MethodKind } from "../definition.ts"
+import type { CompiledFile } from "../proto/compile.ts"
 import { foreignCodec, type MethodTypes, type Part, type TypedMethod } from "./typedMethod.ts"
 
 // The package is an optional peer: no published type may name it. These are the parts of its types that matter, and
@@ -20,10 +21,17 @@ export interface ProtobufEsMethod {
   readonly output: ProtobufEsMessage
 }
 
+/** A file, as protobuf-es describes it (`DescFile`, `GenFile`). */
+export interface ProtobufEsFile {
+  readonly proto: { readonly name: string; readonly dependency: ReadonlyArray<string> }
+  readonly dependencies: ReadonlyArray<ProtobufEsFile>
+}
+
 /** A service that protobuf-es (version 2) has generated, `GenService`, or one of a registry, `DescService`. */
 export interface ProtobufEsService {
   readonly kind: "service"
   readonly typeName: string
+  readonly file: ProtobufEsFile
   readonly method: { readonly [key: string]: ProtobufEsMethod }
 }
 
@@ -86,6 +94,9 @@ interface Library {
   fromBinary(type: ProtobufEsMessage, bytes: Uint8Array): unknown
 }
 
+const missing = (cause: unknown) =>
+  new GrpcSchemaError({ reason: new MissingPackage({ package: "@bufbuild/protobuf", cause }) })
+
 /**
  * Descriptors carry no code, so reading and writing need the package itself. Who has a generated service has it installed;
  * all others need not. A copy other than the one that the generated code uses does as well: nothing in it depends on the
@@ -95,8 +106,7 @@ const protobufEs = Effect.callback<Library, GrpcSchemaError>((resume) => {
   // a failure that is handled right here tells bundlers that the package may be missing
   import("@bufbuild/protobuf").then(
     (library: Library) => resume(Effect.succeed(library)),
-    (cause: unknown) =>
-      resume(Effect.fail(new GrpcSchemaError({ reason: new MissingPackage({ package: "@bufbuild/protobuf", cause }) })))
+    (cause: unknown) => resume(Effect.fail(missing(cause)))
   )
 })
 
@@ -128,3 +138,26 @@ export const definitionsOf = (
         }
       })
   )
+
+const descriptorProto = Effect.callback<ProtobufEsMessage, GrpcSchemaError>((resume) => {
+  import("@bufbuild/protobuf/wkt").then(
+    ({ FileDescriptorProtoSchema }) => resume(Effect.succeed(FileDescriptorProtoSchema)),
+    (cause: unknown) => resume(Effect.fail(missing(cause)))
+  )
+})
+
+/** The file that defines a service, and all that it imports. */
+export const filesOf = Effect.fnUntraced(function*(
+  { file }: ProtobufEsService
+): Effect.fn.Return<ReadonlyArray<CompiledFile>, GrpcSchemaError> {
+  const library = yield* protobufEs
+  const type = yield* descriptorProto
+  const found = new Set([file])
+  // a Set gives what is added on the way, too
+  for (const { dependencies } of found) for (const imported of dependencies) found.add(imported)
+  return Array.from(found, ({ proto }) => ({
+    name: proto.name,
+    dependencies: proto.dependency,
+    bytes: library.toBinary(type, proto)
+  }))
+})
