@@ -43,6 +43,9 @@ export * as GrpcSchema from "./services/GrpcSchema.ts"
 /** What can be wrong with a schema, or with a request for it. */
 export * as GrpcSchemaError from "./errors/GrpcSchemaError.ts"
 
+/** gRPC servers over any Listener. */
+export * as GrpcServer from "./services/GrpcServer.ts"
+
 /** gRPC services whose messages are described with Effect schemas. */
 export * as GrpcService from "./services/GrpcService.ts"
 

@@ -24,6 +24,16 @@ export const Code = {
   unauthenticated: 16
 } as const
 
+const codeNames = new Map<number, string>(
+  Object.entries(Code).map(([name, code]) => [
+    code,
+    code === Code.ok ? "OK" : `${name[0]?.toUpperCase()}${name.slice(1)}`
+  ])
+)
+
+/** How metrics and logs call a status: `"NotFound"`. */
+export const codeName = (code: number): string => codeNames.get(code) ?? "Unknown"
+
 /** How a call ended. */
 export interface Status {
   readonly code: number
