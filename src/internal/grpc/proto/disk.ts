@@ -62,3 +62,16 @@ export const readSource = Effect.fnUntraced(function*(
   if (found === undefined) return yield* fail(own.failure)
   return { ...found, name: name ?? found.name, find }
 })
+
+/** Files of one name in several folders, none of which is an `includeDirs`, go by their paths. */
+export const distinct = (sources: ReadonlyArray<Source>): ReadonlyArray<Source> => {
+  const paths = new Map<string, string>()
+  return sources.flatMap((source) => {
+    const path = Path.resolve(source.shown)
+    const before = paths.get(source.name)
+    if (before === path) return []
+    const name = before === undefined ? source.name : path
+    paths.set(name, path)
+    return [{ ...source, name }]
+  })
+}

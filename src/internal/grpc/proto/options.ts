@@ -32,7 +32,15 @@ const set = (values: Values, field: protobuf.Field, value: unknown) => {
 
 /** What the parser read as the value of a field, as `fromObject` takes it. */
 const valueOf = (field: protobuf.Field, value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map((element) => valueOf(field, element))
+  if (field.map) {
+    // written entry by entry, as what a map is on the wire
+    const entries = [value].flat().filter(isObject)
+    return Object.fromEntries(entries.map((entry) => [entry["key"], elementOf(field, entry["value"])]))
+  }
+  return Array.isArray(value) ? value.map((element) => elementOf(field, element)) : elementOf(field, value)
+}
+
+const elementOf = (field: protobuf.Field, value: unknown): unknown => {
   const type = field.resolve().resolvedType
   if (type instanceof protobuf.Type && isObject(value)) return valuesOf(type, Object.entries(value))
   return field.type === "bytes" && typeof value === "string" ? Buffer.from(value, "latin1") : value

@@ -21,9 +21,11 @@ export interface Import {
 interface Head {
   readonly imports: ReadonlyArray<Import>
   readonly syntax: string
+  /** Defaults that a number of JavaScript cannot hold, by what it makes of them. */
+  readonly longs: ReadonlyMap<number, string>
 }
 
-/** What protobufjs's parser reads and does not tell: the order and the kind of imports, and the syntax. */
+/** What protobufjs's parser reads and does not tell: the order and the kind of imports, the syntax, and long numbers. */
 const headOf = (text: string): Head => {
   const tokens = protobuf.tokenize(text, false)
   const quoted = (quote: string | null): string => {
@@ -32,13 +34,17 @@ const headOf = (text: string): Head => {
     return value
   }
   const imports: Array<Import> = []
+  const longs = new Map<number, string>()
   let syntax = "proto2"
   let depth = 0
   for (let token = tokens.next(); token !== null; token = tokens.next()) {
     if (token === "{") depth++
     else if (token === "}") depth--
     else if (token === "\"" || token === "'") quoted(token)
-    else if (depth > 0) continue
+    else if (token === "default" && tokens.skip("=", true)) {
+      const literal = tokens.peek() ?? ""
+      if (/^-?\d{16,}$/.test(literal)) longs.set(Number(literal), literal)
+    } else if (depth > 0) continue
     else if (token === "syntax" || token === "edition") {
       tokens.skip("=")
       syntax = quoted(tokens.next())
@@ -49,7 +55,7 @@ const headOf = (text: string): Head => {
       if (word !== "option") imports.push({ name: quoted(kind === "plain" ? word : tokens.next()), kind })
     }
   }
-  return { imports, syntax }
+  return { imports, syntax, longs }
 }
 
 const editions: Readonly<Record<string, number>> = { 2023: 1000, 2024: 1001, 2026: 1002 }
@@ -60,11 +66,12 @@ const capital = (name: string) => name.charAt(0).toUpperCase() + name.slice(1)
 const jsonNameOf = (name: string) => name.replace(/_+(.?)/g, (_, next: string) => next.toUpperCase())
 
 /** A default as descriptors have it: text, and for bytes what a C program would write. */
-const defaultOf = (field: protobuf.FieldBase): string | undefined => {
+const defaultOf = (field: protobuf.FieldBase, { longs }: Pick<Head, "longs">): string | undefined => {
   const value: unknown = field.options?.["default"]
   if (value === undefined) return undefined
   if (value === Infinity) return "inf"
   if (value === -Infinity) return "-inf"
+  if (typeof value === "number" && field.type.endsWith("64")) return longs.get(value) ?? String(value)
   if (field.type !== "bytes") return String(value).replace("NaN", "nan")
   return [...Buffer.from(String(value), "latin1")].map((byte) =>
     byte < 0x20 || byte > 0x7e || byte === 0x5c || byte === 0x22 || byte === 0x27
@@ -77,6 +84,11 @@ const defaultOf = (field: protobuf.FieldBase): string | undefined => {
 class Writer {
   readonly locations: Array<Descriptor.Location> = []
   readonly custom: Array<Options.Custom> = []
+  private readonly head: Omit<Head, "imports">
+
+  constructor(head: Omit<Head, "imports">) {
+    this.head = head
+  }
 
   private comment(path: ReadonlyArray<number>, text: string | null | undefined) {
     if (text === null || text === undefined || text === "") return
@@ -101,7 +113,7 @@ class Writer {
     const { parent } = field
     const target = parent instanceof protobuf.Namespace ? parent.get(field.type) : undefined
     const isGroup = target instanceof protobuf.Type && Reflect.get(target, "group") === true
-    const defaultValue = defaultOf(field)
+    const defaultValue = defaultOf(field, this.head)
     const given: unknown = field.options?.["json_name"]
     return {
       name: field.name,
@@ -229,7 +241,8 @@ class Writer {
     return { name: service.name, method, ...this.optionsOf("ServiceOptions", service) }
   }
 
-  file(scope: protobuf.NamespaceBase, name: string, packageName: string | undefined, syntax: string): Descriptor.File {
+  file(scope: protobuf.NamespaceBase, name: string, packageName: string | undefined): Descriptor.File {
+    const { syntax } = this.head
     const edition = editions[syntax]
     const out: Descriptor.File = {
       name,
@@ -274,10 +287,15 @@ const emptyMessage = (name: string): Descriptor.Message => ({
 })
 
 /** What protobufjs has parsed, as a descriptor. */
-export const write = (root: protobuf.Root, name: string, packageName: string | undefined, syntax: string) => {
-  const writer = new Writer()
+export const write = (
+  root: protobuf.Root,
+  name: string,
+  packageName: string | undefined,
+  head: Omit<Head, "imports">
+) => {
+  const writer = new Writer(head)
   const scope = packageName === undefined ? root : find(root, packageName)
-  const file = writer.file(scope instanceof protobuf.Namespace ? scope : root, name, packageName, syntax)
+  const file = writer.file(scope instanceof protobuf.Namespace ? scope : root, name, packageName)
   return { file, custom: writer.custom }
 }
 
@@ -289,8 +307,8 @@ export const parse = (name: string, shown: string, source: string): Result.Resul
       // each file on its own: in a shared tree, files of one package would mix their options
       const root = new protobuf.Root()
       const { package: packageName } = protobuf.parse(text, root, { keepCase: true, alternateCommentMode: true })
-      const { imports, syntax } = headOf(text)
-      return { ...write(root, name, packageName, syntax), imports }
+      const head = headOf(text)
+      return { ...write(root, name, packageName, head), imports: head.imports }
     },
     catch: (cause) => {
       const message = cause instanceof Error ? cause.message : String(cause)

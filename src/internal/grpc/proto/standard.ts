@@ -30,8 +30,11 @@ const descriptors = (): Parsed | undefined => {
       ]
     }
   }
-  return { ...write(root, descriptorProto, "google.protobuf", "proto2"), imports: [] }
+  return { ...write(root, descriptorProto, "google.protobuf", { syntax: "proto2", longs: new Map() }), imports: [] }
 }
+
+/** Whether a compiler brings a file of this name along. */
+export const isThere = (name: string): boolean => name === descriptorProto || Object.hasOwn(google, name)
 
 /** The definitions that every compiler brings along, for when they are not given. */
 export const find = (name: string): Parsed | undefined => {
