@@ -228,7 +228,7 @@ export class WrongType extends Schema.TaggedError<WrongType>("hawser/GrpcSchemaE
   got: Schema.String
 }) {
   override get message(): string {
-    return `"${this.path}" should be ${this.expected} and is ${this.got}`
+    return `${this.path === "" ? "the message" : `"${this.path}"`} should be ${this.expected} and is ${this.got}`
   }
 }
 

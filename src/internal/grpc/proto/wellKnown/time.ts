@@ -11,12 +11,12 @@ const form = { isObject: true, showsFields: true, takesNull: false, merges: true
 const second = 1_000_000_000n
 
 /** From year 1 to the end of year 9999. */
-const firstSecond = -62_135_596_800n
-const lastSecond = 253_402_300_799n
+export const firstSecond = -62_135_596_800n
+export const lastSecond = 253_402_300_799n
 
-const timestampOf = (milliseconds: number, nanos = 0) => {
+export const timestampOf = (milliseconds: number, nanos = 0) => {
   const seconds = Math.floor(milliseconds / 1000)
-  return { seconds, nanos: Math.round(milliseconds - seconds * 1000) * 1_000_000 + nanos }
+  return { seconds: BigInt(seconds), nanos: Math.floor(milliseconds - seconds * 1000) * 1_000_000 + nanos }
 }
 
 const rfc3339 =
@@ -68,9 +68,12 @@ export const timestamp: Form = {
 }
 
 /** About 10,000 years. */
-const longest = 315_576_000_000n
+export const longest = 315_576_000_000n
 
-const durationOf = (nanos: bigint) => ({ seconds: nanos / second, nanos: Number(nanos % second) })
+export const durationOf = (nanos: bigint) => ({ seconds: nanos / second, nanos: Number(nanos % second) })
+
+export const nanosOf = ({ nanos, seconds }: { readonly seconds: bigint; readonly nanos: number }) =>
+  seconds * second + BigInt(nanos)
 
 const parseDuration = (text: string) => {
   const [, sign, seconds, fraction] = /^(-?)(\d{1,12})(?:\.(\d{1,9}))?s$/.exec(text) ?? []
