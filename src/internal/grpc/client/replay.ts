@@ -129,6 +129,7 @@ export class Replaying implements Exchange {
   }
 
   private startAfter(millis: number): void {
+    if (millis <= 0) return this.start()
     const stop = this.attempts.after(millis, () => {
       this.pending.delete(stop)
       this.start()
