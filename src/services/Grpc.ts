@@ -46,6 +46,7 @@ import type { CallError } from "../internal/grpc/client/callOptions.ts"
 import { Calls } from "../internal/grpc/client/calls.ts"
 import type { Balancing } from "../internal/grpc/client/channel.ts"
 import * as GrpcChannels from "../internal/grpc/client/channel.ts"
+import { healthWatch } from "../internal/grpc/client/healthWatch.ts"
 import type { KeepAliveSettings } from "../internal/grpc/client/keepAlive.ts"
 import type { CallInfo, Middleware } from "../internal/grpc/client/middleware.ts"
 import * as ServiceConfigs from "../internal/grpc/client/serviceConfig.ts"
@@ -151,6 +152,12 @@ export interface ConnectOptions {
   readonly backoff?: Backoff | undefined
   /** How long calls under way may go on when the scope closes, before they are cancelled. Default: not at all. */
   readonly drainTimeout?: Duration.Input | undefined
+  /**
+   * Use only servers that say that they serve this service, such as `"acme.Orders"`, or `""` for a server as a whole: each
+   * connection watches the server's health service (gRFC A17). Servers without one are used. Meanwhile calls go to other
+   * `endpoints`, with `"roundRobin"`, or fail with a `DialError`. Default: whoever can be reached is used.
+   */
+  readonly healthCheck?: string | undefined
   /** Timeouts, retries and hedging by method, see `GrpcServiceConfig`. Default: nothing. */
   readonly serviceConfig?: ServiceConfig | undefined
 }
@@ -277,22 +284,9 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
             })
           )
           : undefined
-        const channel = yield* GrpcChannels.open({
-          path: tls === undefined ? dialer : Dialer.through(dialer, tls),
-          endpoints: yield* endpointsOf(options.endpoints, target),
-          balancing: options.balancing ?? "pickFirst",
-          authority,
-          connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
-          flowControlWindow: options.flowControlWindow ?? 1024 * 1024,
-          keepAlive: keepAliveOf(options.keepAlive),
-          backoff: backoffOf(options.backoff ?? {}),
-          idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "30 minutes"),
-          drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "0 seconds"),
-          onConnected: undefined
-        })
+        const backoff = backoffOf(options.backoff ?? {})
         const policies = ServiceConfigs.policies(options.serviceConfig)
-        const calls = new Calls({
-          channel,
+        const settings = {
           authority,
           secure,
           userAgent: options.userAgent ?? "hawser",
@@ -307,8 +301,24 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
           throttle: policies.throttle,
           report: sink === dropEvent
             ? undefined
-            : (event, detail) => sink({ source: "grpc", id: authority, event, detail })
+            : (event: string, detail: string) => sink({ source: "grpc", id: authority, event, detail })
+        }
+        const channel = yield* GrpcChannels.open({
+          path: tls === undefined ? dialer : Dialer.through(dialer, tls),
+          endpoints: yield* endpointsOf(options.endpoints, target),
+          balancing: options.balancing ?? "pickFirst",
+          authority,
+          connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
+          flowControlWindow: options.flowControlWindow ?? 1024 * 1024,
+          keepAlive: keepAliveOf(options.keepAlive),
+          backoff,
+          idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "30 minutes"),
+          drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "0 seconds"),
+          onConnected: options.healthCheck === undefined
+            ? undefined
+            : healthWatch(settings, options.healthCheck, backoff)
         })
+        const calls = new Calls({ ...settings, channel })
         // a channel that closes while it connects is interrupted with its scope
         if (options.lazy !== true) {
           yield* Effect.catchTag(channel.connection(false), "ChannelClosed", () => Effect.never)

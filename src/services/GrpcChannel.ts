@@ -52,6 +52,8 @@ import { GrpcSchemaError, WrongKind } from "../errors/GrpcSchemaError.ts"
 import type { CallError, CallOptions } from "../internal/grpc/client/callOptions.ts"
 import type { Calls } from "../internal/grpc/client/calls.ts"
 import type { Channel, ConnectivityState } from "../internal/grpc/client/channel.ts"
+import * as Health from "../internal/grpc/client/health.ts"
+import type { HealthStatus } from "../internal/grpc/client/health.ts"
 import type { MethodKind } from "../internal/grpc/definition.ts"
 import type { GrpcSchema, Method, Service, Values } from "../internal/grpc/proto/schema.ts"
 import { addMetadata, decodeMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
@@ -84,6 +86,17 @@ export type {
    */
   ConnectivityState
 } from "../internal/grpc/client/channel.ts"
+
+export type {
+  /**
+   * What a server says of a service: that it wants calls, that it wants none, that it does not know the service (only to
+   * who watches), or that it does not know how it is.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  HealthStatus
+} from "../internal/grpc/client/health.ts"
 
 export type {
   /**
@@ -214,6 +227,16 @@ export interface GrpcChannel {
   /** Where the channel is, now and whenever that changes. Ends when the channel is closed. */
   readonly state: Stream.Stream<ConnectivityState>
 
+  /**
+   * What the server says of the health of a service, such as `"acme.Orders"`, or without a name of itself
+   * (`grpc.health.v1.Health/Check`). The schema need not have it. Errors also: `NotFound` when the server does not know the
+   * service; `Unimplemented` when it does not tell.
+   */
+  readonly health: (service?: string, options?: CallOptions) => Effect.Effect<HealthStatus, CallError>
+
+  /** The same now and whenever it changes (`Watch`). It does not end by itself; a service can become known later. */
+  readonly watchHealth: (service?: string, options?: CallOptions) => Stream.Stream<HealthStatus, CallError>
+
   /** Replaces the metadata that is sent with every call. Error: `GrpcSchemaError` when it cannot be sent. */
   readonly setMetadata: (metadata: MetadataInput) => Effect.Effect<void, GrpcSchemaError>
 }
@@ -284,6 +307,8 @@ export const make = (
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
     describe: (path) => Effect.fromResult(schema.method(path)),
     state: channel.changes,
+    health: (service = "", options) => Health.check(calls, service, options),
+    watchHealth: (service = "", options) => Health.watch(calls, service, options),
     setMetadata: (metadata) => Effect.map(Effect.fromResult(addMetadata({}, metadata)), () => replaceMetadata(metadata))
   }
 }

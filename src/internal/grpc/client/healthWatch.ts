@@ -23,6 +23,9 @@ const channelOf = (connection: Connection): Channel => ({
   changes: Stream.empty
 })
 
+/** What wraps and limits the calls of programs is not for the channel's own. */
+const bare = { middleware: [], policyOf: () => undefined, throttle: undefined }
+
 const isUnimplemented = (exit: Exit.Exit<void, CallError>) => {
   const error = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.findErrorOption(exit.cause)) : undefined
   return error?._tag === "GrpcError" && error.reason._tag === "Unimplemented"
@@ -38,7 +41,7 @@ export const healthWatch =
     Stream.callback<boolean>(
       Effect.fnUntraced(
         function*(queue) {
-          const calls = new Calls({ ...settings, channel: channelOf(connection) })
+          const calls = new Calls({ ...settings, ...bare, channel: channelOf(connection) })
           for (let failures = 1;; failures++) {
             const started = yield* Clock.currentTimeMillis
             const exit = yield* Effect.exit(Stream.runForEach(Health.watch(calls, service), (status) => {
