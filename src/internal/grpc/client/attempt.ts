@@ -70,7 +70,7 @@ export class Attempt implements Exchange {
     // an answer that is its own end has trailers and no headers
     if (ends && status !== undefined) {
       this.trailers = status
-      return
+      return this.incoming.start()
     }
     const refusal = notGrpc(headers)
     if (refusal !== undefined) return this.abort(status ?? refusal)
@@ -81,6 +81,7 @@ export class Attempt implements Exchange {
     }
     this.incoming.compression = compression
     this.headers = headers
+    this.incoming.start()
     this.onChange()
   }
 

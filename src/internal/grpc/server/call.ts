@@ -167,6 +167,7 @@ export class Call implements ServerCall, Outlet {
       (problem) => this.brokenBy(problem)
     )
     this.incoming.compression = head.compression
+    this.incoming.start()
     this.stream.call = this
     stream.on("end", onEnd).on("aborted", onAborted).on("wantTrailers", onWantTrailers).on("error", onError)
   }

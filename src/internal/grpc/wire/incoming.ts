@@ -54,7 +54,11 @@ export class Incoming {
       this.queue.push({ message, compressed })
       this.bytes += frameSize(message)
     })
-    stream.on("data", (chunk: Buffer) => this.read(chunk))
+  }
+
+  /** Begins to read. Node can have bytes before it has told of the headers, which must be known first. */
+  start(): void {
+    this.stream.on("data", (chunk: Buffer) => this.read(chunk))
   }
 
   get isEmpty(): boolean {
