@@ -36,6 +36,8 @@ export interface PeerCall {
   readonly stream: Http2.ServerHttp2Stream
   /** The messages that have come so far. */
   readonly received: ReadonlyArray<string>
+  /** The same, as they came. */
+  readonly raw: ReadonlyArray<{ readonly bytes: Uint8Array; readonly compressed: boolean }>
   /** Waits for so many messages. */
   readonly messages: (count: number) => Effect.Effect<ReadonlyArray<string>>
   /** Waits for the client's half-close. */
@@ -61,7 +63,11 @@ const call = (
 ): PeerCall => {
   const received: Array<string> = []
   let ended = false
-  const reader = new FrameReader(1024 * 1024, (message) => received.push(decode(message)))
+  const raw: Array<PeerCall["raw"][number]> = []
+  const reader = new FrameReader(1024 * 1024, (message, compressed) => {
+    raw.push({ bytes: message, compressed })
+    if (!compressed) received.push(decode(message))
+  })
   stream.on("error", () => {}).on("data", (chunk: Buffer) => void reader.read(chunk)).once("end", () => ended = true)
   const until = (holds: () => boolean) =>
     Effect.gen(function*() {
@@ -85,6 +91,7 @@ const call = (
     headers,
     stream,
     received,
+    raw,
     messages: (count) => Effect.as(until(() => received.length >= count), received),
     halfClosed: until(() => ended),
     closed: Effect.map(until(() => stream.closed || stream.destroyed), () => stream.rstCode),
