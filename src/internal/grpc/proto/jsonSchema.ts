@@ -32,6 +32,28 @@ const scalars: Readonly<Record<string, JsonSchema>> = {
   bytes: { type: "string", contentEncoding: "base64" }
 }
 
+const parts: JsonSchema = {
+  type: "object",
+  properties: { seconds: long("int64"), nanos: signed },
+  additionalProperties: false
+}
+
+/** The well-known types that are not taken and given as their messages are. */
+const wellKnown: Readonly<Record<string, JsonSchema>> = {
+  "google.protobuf.Any": { type: "object", properties: { "@type": { type: "string" } } },
+  "google.protobuf.Duration": { anyOf: [parts, { type: "string", pattern: "^-?[0-9]{1,12}(\\.[0-9]{1,9})?s$" }] },
+  "google.protobuf.FieldMask": { anyOf: [{ type: "array", items: { type: "string" } }, { type: "string" }] },
+  "google.protobuf.ListValue": { type: "array" },
+  "google.protobuf.Struct": { type: "object" },
+  "google.protobuf.Timestamp": { anyOf: [parts, { type: "string", format: "date-time" }] },
+  "google.protobuf.Value": {},
+  ...Object.fromEntries(
+    ["Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64"].map((name) =>
+      [`google.protobuf.${name}Value`, scalars[name.toLowerCase()]!] as const
+    )
+  )
+}
+
 const reference = (name: string): JsonSchema => ({ $ref: `#/$defs/${name}` })
 
 /** The keys of a map are text in any case. */
@@ -96,7 +118,9 @@ export const jsonSchema = (message: Message, types: Types): JsonSchema => {
   const left: Array<Message> = [message]
   defs.set(message.name, {})
   for (const next of left) {
-    defs.set(next.name, messageSchema(next))
+    const known = wellKnown[next.name]
+    defs.set(next.name, known ?? messageSchema(next))
+    if (known !== undefined) continue
     for (const { kind, type } of next.fields) {
       if (kind === "scalar" || defs.has(type)) continue
       // a message has its place before it has its schema, so that it is put there once
