@@ -23,7 +23,7 @@ import { Attempt } from "./attempt.ts"
 import type { CallError, CallOptions } from "./callOptions.ts"
 import type { Channel, ChannelClosed } from "./channel.ts"
 import type { Connection } from "./connection.ts"
-import { errorOf, type Outcome } from "./exchange.ts"
+import { errorOf, type Outcome, unreadable } from "./exchange.ts"
 import { Handle, type Reply, tooLarge } from "./handle.ts"
 import type { CallInfo, Middleware } from "./middleware.ts"
 import { Observed, spanAttributes, statusCodeOf, traceparent } from "./observe.ts"
@@ -367,7 +367,7 @@ export class Calls {
     definition: ClientMethod<I, O>,
     attempt: Attempt,
     observed: Observed
-  ): Effect.Effect<Reply<O>, GrpcError> {
+  ): Effect.Effect<Reply<O>, CallError> {
     if (!attempt.hasMessages) return Effect.fail(this.failed(definition.path, noMessage))
     return Effect.matchEffect(attempt.take(), {
       onFailure: (status) => Effect.fail(this.failed(definition.path, status)),
@@ -378,7 +378,7 @@ export class Calls {
         }
         const value = definition.response.decode(messages[0]!)
         return Result.isFailure(value)
-          ? Effect.fail(this.failed(definition.path, ownStatus(Code.internal, value.failure.message)))
+          ? Effect.fail(unreadable(definition.path, value.failure))
           : Effect.succeed({
             value: value.success,
             headers: attempt.headers,

@@ -1,7 +1,8 @@
 import type * as Effect from "effect/Effect"
 import { GrpcError } from "../../../errors/GrpcError.ts"
+import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
 import type { RawHeaders } from "../wire/metadata.ts"
-import { reasonOf, type Status } from "../wire/status.ts"
+import { Code, ownStatus, reasonOf, type Status } from "../wire/status.ts"
 import type { CallError } from "./callOptions.ts"
 
 /** How a call ended for the client: with a status, or because it could not be started. */
@@ -39,3 +40,12 @@ export interface Exchange {
 /** What a call fails with. */
 export const errorOf = (method: string, outcome: Outcome): CallError =>
   outcome.failure ?? new GrpcError({ method, reason: reasonOf(outcome) })
+
+/**
+ * What a call fails with when a response cannot be read. Bytes that are no message are the server's mistake; that a schema
+ * of this side refuses a message is not, and callers can see which field it is.
+ */
+export const unreadable = (method: string, failure: GrpcSchemaError): CallError =>
+  failure.reason._tag === "InvalidMessage"
+    ? failure
+    : new GrpcError({ method, reason: reasonOf(ownStatus(Code.internal, failure.message)) })

@@ -13,7 +13,7 @@ import { decodeMetadata, type RawHeaders } from "../wire/metadata.ts"
 import { type Outlet, sendAll } from "../wire/outgoing.ts"
 import { Code, ownStatus, reasonOf, type Status } from "../wire/status.ts"
 import type { CallError } from "./callOptions.ts"
-import { errorOf, type Exchange } from "./exchange.ts"
+import { errorOf, type Exchange, unreadable } from "./exchange.ts"
 import type { Observed } from "./observe.ts"
 
 type Failure = CallError
@@ -46,6 +46,8 @@ export class Handle<I, O, E = never> {
   private upstream: Cause.Cause<E> | undefined
   /** Messages that nobody has taken yet. */
   private received: Array<O> = []
+  /** What came after the messages that could be read. */
+  private unreadable: CallError | undefined
   private toldHeaders: boolean
   private toldTrailers: boolean
   private ended = false
@@ -121,6 +123,7 @@ export class Handle<I, O, E = never> {
       this.toldHeaders = true
       return this.context.onHeaders!(decodeMetadata(this.exchange.headers))
     }
+    if (this.unreadable !== undefined) return Effect.fail(this.unreadable)
     if (this.exchange.hasMessages) {
       return Effect.catch(Effect.uninterruptible(this.decode), (status) => this.abandoned(status))
     }
@@ -132,7 +135,11 @@ export class Handle<I, O, E = never> {
       this.context.observed.received(messages.length)
       for (const message of messages) {
         const value = this.definition.response.decode(message)
-        if (Result.isFailure(value)) return Effect.fail(ownStatus(Code.internal, value.failure.message))
+        if (Result.isFailure(value)) {
+          this.unreadable = unreadable(this.definition.path, value.failure)
+          this.exchange.abort(ownStatus(Code.internal, value.failure.message))
+          return Effect.void
+        }
         this.received.push(value.success)
       }
       return Effect.void

@@ -1,5 +1,5 @@
 import * as Result from "effect/Result"
-import { GrpcSchemaError, InvalidMessage } from "../../../errors/GrpcSchemaError.ts"
+import { GrpcSchemaError, InvalidMessage, WrongType } from "../../../errors/GrpcSchemaError.ts"
 import type { MessageCodec, MethodDefinition, MethodKind } from "../definition.ts"
 
 /** A method as generated code or Effect schemas describe it. Which values it takes, the types say. */
@@ -37,22 +37,26 @@ export const namesOf = (path: string): { readonly path: string; readonly service
   return { path: bare, service: bare.slice(0, slash), name: bare.slice(slash + 1) }
 }
 
-/** What somebody else's code threw at a message. */
-export const refused = (method: string, part: Part, cause: unknown): GrpcSchemaError =>
-  new GrpcSchemaError({
-    reason: new InvalidMessage({ method, part, detail: cause instanceof Error ? cause.message : String(cause), cause })
-  })
+const messageOf = (cause: unknown) => cause instanceof Error ? cause.message : String(cause)
 
-/** The codec of code that throws at messages it does not like. */
+/** What somebody else's code threw at a value. */
+export const refused = (method: string, part: Part, cause: unknown): GrpcSchemaError =>
+  new GrpcSchemaError({ reason: new InvalidMessage({ method, part, detail: messageOf(cause), cause }) })
+
+/** The codec of code that throws at what it does not like. */
 export const foreignCodec = (
   method: string,
   part: Part,
   encode: (value: unknown) => Uint8Array,
   decode: (bytes: Uint8Array) => unknown
-): MessageCodec<unknown> => {
-  const refuse = (cause: unknown) => refused(method, part, cause)
-  return {
-    encode: (value) => Result.try({ try: () => encode(value), catch: refuse }),
-    decode: (bytes) => Result.try({ try: () => decode(bytes), catch: refuse })
-  }
-}
+): MessageCodec<unknown> => ({
+  encode: (value) => Result.try({ try: () => encode(value), catch: (cause) => refused(method, part, cause) }),
+  decode: (bytes) =>
+    Result.try({
+      try: () => decode(bytes),
+      catch: (cause) =>
+        new GrpcSchemaError({
+          reason: new WrongType({ path: "", expected: `the ${part} of "${method}"`, got: messageOf(cause) })
+        })
+    })
+})
