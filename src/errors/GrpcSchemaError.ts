@@ -101,6 +101,11 @@ export class Unfetchable extends Schema.TaggedError<Unfetchable>("hawser/GrpcSch
   status: Schema.optional(Schema.Int),
   why: Schema.String
 }) {
+  /** True when the server has too much to do or is broken: 408, 429 and those from 500 on. */
+  get isRetryable(): boolean {
+    return this.status !== undefined && (this.status === 408 || this.status === 429 || this.status >= 500)
+  }
+
   override get message(): string {
     return `cannot fetch ${this.url}: ${this.why}`
   }
@@ -125,16 +130,23 @@ export class TooLarge extends Schema.TaggedError<TooLarge>("hawser/GrpcSchemaErr
 }
 
 /**
- * What a server says of itself by reflection makes no sense, or nothing that is asked for is there. `why` says what.
+ * A server does not say by reflection what it offers, does not have what is asked for, or makes no sense. `why` says what.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class BadReflection
   extends Schema.TaggedError<BadReflection>("hawser/GrpcSchemaError/BadReflection")("BadReflection", {
+    /** The reason of the `GrpcError` that the call ended with, such as `"Unauthenticated"`, where it did. */
+    status: Schema.optional(Schema.String),
     why: Schema.String
   })
 {
+  /** True when the server was not there, had too much to do, or took too long. */
+  get isRetryable(): boolean {
+    return ["Unavailable", "ResourceExhausted", "DeadlineExceeded"].includes(this.status ?? "")
+  }
+
   override get message(): string {
     return `server reflection: ${this.why}`
   }
@@ -332,9 +344,9 @@ export class GrpcSchemaError extends Schema.TaggedError<GrpcSchemaError>("hawser
   /** The reason, so that tools which print causes show it. */
   override readonly cause = this.reason
 
-  /** Always false: it stays wrong until somebody mends it. */
+  /** False for what stays wrong until somebody mends it: for all but some of `Unfetchable` and `BadReflection`. */
   get isRetryable(): boolean {
-    return false
+    return "isRetryable" in this.reason && this.reason.isRetryable
   }
 
   override get message(): string {

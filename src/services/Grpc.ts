@@ -49,6 +49,7 @@ import * as GrpcChannels from "../internal/grpc/client/channel.ts"
 import { healthWatch } from "../internal/grpc/client/healthWatch.ts"
 import type { KeepAliveSettings } from "../internal/grpc/client/keepAlive.ts"
 import type { CallInfo, Middleware } from "../internal/grpc/client/middleware.ts"
+import * as Reflection from "../internal/grpc/client/reflection.ts"
 import * as ServiceConfigs from "../internal/grpc/client/serviceConfig.ts"
 import { emptySchema, type GrpcSchema } from "../internal/grpc/proto/schema.ts"
 import type { Compression } from "../internal/grpc/wire/compression.ts"
@@ -114,10 +115,15 @@ export interface ConnectOptions {
    */
   readonly balancing?: Balancing | undefined
   /**
-   * What the server offers; one of the `GrpcSchema` constructors can stand here as it is. Typed clients of generated code
+   * What the server offers; one of the `GrpcSchema` constructors can stand here as it is: what is fetched from a URL is
+   * fetched over the same Dialer, and `GrpcSchema.fromReflection()` asks the server itself. Typed clients of generated code
    * need none. Default: nothing.
    */
-  readonly schema?: GrpcSchema | Effect.Effect<GrpcSchema, GrpcSchemaError, Dialer.Dialer> | undefined
+  readonly schema?:
+    | GrpcSchema
+    | Effect.Effect<GrpcSchema, GrpcSchemaError | DialError | TlsConfigError, Dialer.Dialer>
+    | Reflection.FromReflection
+    | undefined
   /** TLS options, for `https` and for TLS over `unix`. Default: those of `Tls`, with ALPN `h2`. */
   readonly tls?: TlsOptions.TlsOptions | undefined
   /** Sent with every call; `setMetadata` of the channel replaces it. */
@@ -267,7 +273,7 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
     return {
       connect: Effect.fn("Grpc.connect")(function*(options) {
         const { authority, host, secure, target } = yield* parseUrl(options)
-        const schema = options.schema === undefined
+        const given = options.schema === undefined
           ? emptySchema
           : Effect.isEffect(options.schema)
           ? yield* Effect.provideService(options.schema, Dialer.Dialer, dialer)
@@ -323,6 +329,7 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
         if (options.lazy !== true) {
           yield* Effect.catchTag(channel.connection(false), "ChannelClosed", () => Effect.never)
         }
+        const schema = "_tag" in given ? yield* Reflection.read(calls, given.options) : given
         return GrpcChannel.make(calls, channel, schema, (replacement) => metadata = replacement)
       })
     }

@@ -2,6 +2,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type { DialError } from "../../../errors/DialError.ts"
 import type { GrpcError } from "../../../errors/GrpcError.ts"
 import { BadReflection, GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
 import { builtIn } from "../proto/builtIn.ts"
@@ -154,11 +155,21 @@ const readVersion = (
 const isUnimplemented = (error: CallError): error is GrpcError =>
   error._tag === "GrpcError" && error.reason._tag === "Unimplemented"
 
+/** What `connect` fails with: a status of this call is of no use to whoever has not made it. */
+const failed = (error: CallError): DialError | GrpcSchemaError =>
+  error._tag === "GrpcError"
+    ? new GrpcSchemaError({ reason: new BadReflection({ why: error.message, status: error.reason._tag }) })
+    : error
+
 /** Asks the server for its definitions: by reflection v1, or by v1alpha where that is all there is. */
-export const read = (calls: Calls, options: ReflectionOptions): Effect.Effect<GrpcSchema, CallError> =>
+export const read = (
+  calls: Calls,
+  options: ReflectionOptions
+): Effect.Effect<GrpcSchema, DialError | GrpcSchemaError> =>
   readVersion(calls, "v1", options).pipe(
     Effect.catchIf(isUnimplemented, () => readVersion(calls, "v1alpha", options)),
-    Effect.catchIf(isUnimplemented, () => bad("the server has none, neither v1 nor v1alpha")),
+    Effect.catchIf(isUnimplemented, () => Effect.fail(bad("the server has none, neither v1 nor v1alpha"))),
+    Effect.mapError(failed),
     Effect.flatMap(Load.loadDescriptors),
     Effect.map(make)
   )
