@@ -8,6 +8,8 @@ import * as Channel from "../../src/internal/grpc/client/channel.ts"
 import type { Call, Connection } from "../../src/internal/grpc/client/connection.ts"
 import type { Target } from "../../src/internal/net/target.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
+import type { Http2Peer } from "./http2.ts"
+import { turn } from "./scripted.ts"
 
 /** Opens a channel over the network of the test. */
 export const openChannel = (
@@ -79,6 +81,22 @@ export const recordStates = Effect.fnUntraced(function*(channel: Channel.Channel
     { startImmediately: true }
   )
   return states
+})
+
+/** Waits for something that takes turns of the event loop only. */
+export const until = (condition: () => boolean) =>
+  Effect.gen(function*() {
+    while (!condition()) yield* turn
+  })
+
+/** Ends a call as a server does that has read all of it, and waits until the client knows. */
+export const answered = Effect.fnUntraced(function*(running: TestCall, peer: Http2Peer) {
+  running.stream.end()
+  const stream = yield* peer.nextStream
+  stream.resume()
+  yield* until(() => stream.endAfterHeaders || stream.readableEnded)
+  stream.respond({ ":status": 200 }, { endStream: true })
+  yield* over(running)
 })
 
 export const addresses = (...peers: ReadonlyArray<{ readonly target: Target }>) => peers.map(({ target }) => target)

@@ -1,8 +1,9 @@
 /** Servers of Node's own HTTP/2, for what the tests of gRPC's connections have to see and do. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
 import type { Duplex } from "node:stream"
 import type { Target } from "../../src/internal/net/target.ts"
@@ -17,6 +18,8 @@ export interface Http2Peer {
   readonly nextStream: Effect.Effect<Http2.ServerHttp2Stream>
   /** Those that are open. */
   readonly sessions: ReadonlySet<Http2.ServerHttp2Session>
+  /** Goes away: nobody listens any more, and its sessions are destroyed. */
+  readonly close: Effect.Effect<void>
   /** The streams that they run over. */
   readonly duplexes: ReadonlyArray<Duplex>
 }
@@ -25,9 +28,10 @@ export interface Http2Peer {
 export const http2Peer = Effect.fnUntraced(function*(
   options: { readonly host?: string; readonly port?: number; readonly settings?: Http2.Settings } = {}
 ): Effect.fn.Return<Http2Peer, never, Listener.Listener | Scope.Scope> {
+  const scope = yield* Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope))
   const listener = yield* Listener.Listener
   const { host = "127.0.0.1", port = 0 } = options
-  const { accept, address } = yield* Effect.orDie(listener.bind({ host, port }))
+  const { accept, address } = yield* Effect.orDie(Scope.provide(listener.bind({ host, port }), scope))
   const sessions = new Set<Http2.ServerHttp2Session>()
   const duplexes: Array<Duplex> = []
   const arrived = yield* Queue.unbounded<Http2.ServerHttp2Session>()
@@ -46,20 +50,25 @@ export const http2Peer = Effect.fnUntraced(function*(
     Effect.tap((duplex) =>
       Effect.sync(() => {
         duplexes.push(duplex)
+        // as a server's sockets do that are not half-open
+        duplex.once("end", () => duplex.destroy())
         server.emit("connection", duplex)
       })
     ),
     Effect.forever,
     Effect.ignore,
-    Effect.forkScoped
+    Effect.forkIn(scope)
   )
-  yield* Effect.addFinalizer(() =>
+  yield* Scope.addFinalizer(
+    scope,
     Effect.sync(() => {
       for (const session of sessions) session.destroy()
     })
   )
-  const target = Result.getOrThrow(parse(address))
-  return { target, nextSession: Queue.take(arrived), nextStream: Queue.take(asked), sessions, duplexes }
+  // a name stays when the address of its host changes
+  const target = Result.getOrThrow(parse(port === 0 ? address : { host, port }))
+  const close = Scope.close(scope, Exit.void)
+  return { target, close, nextSession: Queue.take(arrived), nextStream: Queue.take(asked), sessions, duplexes }
 })
 
 /** A frame as it is on the wire (RFC 9113, section 4.1). */

@@ -26,7 +26,8 @@ class Alarms {
   }
 
   set(millis: number, ring: () => void): Alarm {
-    const alarm = { due: this.clock.currentTimeMillisUnsafe() + millis, ring }
+    // clocks tell whole milliseconds: what is due within one would be waited for again and again
+    const alarm = { due: this.clock.currentTimeMillisUnsafe() + Math.ceil(millis), ring }
     this.pending.add(alarm)
     if (alarm.due < this.wakesAt) this.sleepUntil(alarm.due)
     return alarm

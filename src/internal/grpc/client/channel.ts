@@ -1,12 +1,11 @@
 import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, Unknown } from "../../../errors/DialError.ts"
@@ -86,7 +85,9 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
   const keepAlive = settings.keepAlive === undefined ? undefined : new KeepAlive(settings.keepAlive, clock)
   const states = yield* PubSub.sliding<ConnectivityState>({ capacity: 16, replay: 1 })
   const channelScope = yield* Effect.scope
+  // closed in the reverse order, after the calls have ended
   const connectionsScope = yield* Scope.fork(channelScope, "parallel")
+  const awakeScope = yield* Scope.fork(channelScope)
   const connections = new Set<Connection.Connection>()
   const waiting = new Set<() => void>()
   const lists = Stream.isStream(endpoints) ? endpoints : Stream.succeed(endpoints)
@@ -102,12 +103,22 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
     for (const look of waiting) look()
   }
 
+  const refuse = (target: Target.Target | undefined, detail: string, cause?: unknown) =>
+    Effect.fail(
+      new DialError({
+        target: target === undefined ? authority : Target.format(target),
+        hop: "grpc",
+        reason: new Unknown({ detail, ...(cause === undefined ? {} : { cause }) })
+      })
+    )
+
   const connect = (target: Target.Target): Endpoint.Connect => (made) => {
     const report = (event: string, detail: string) => sink({ source: "grpc", id: Target.format(target), event, detail })
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(function*() {
         const scope = yield* Scope.fork(connectionsScope)
         const connection = yield* restore(Scope.provide(Connection.connect(target, settings, keepAlive), scope)).pipe(
+          Effect.catchDefect((cause) => refuse(target, "the Dialer failed in a way that it should not", cause)),
           Effect.tapError((error) => Effect.sync(() => report("failed", error.message))),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
         )
@@ -135,10 +146,7 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
 
   const update = (current: Awake, list: ReadonlyArray<Target.Target>): Effect.Effect<void, DialError> => {
     const targets = distinct(list)
-    if (!Arr.isArrayNonEmpty(targets)) {
-      const reason = new Unknown({ detail: "the resolver gives no address" })
-      return Effect.fail(new DialError({ target: authority, hop: "grpc", reason }))
-    }
+    if (!Arr.isArrayNonEmpty(targets)) return refuse(undefined, "the resolver gives no address")
     if (current.balancer !== undefined) return current.balancer.update(targets)
     return balancers[settings.balancing](parts, targets).pipe(
       Effect.tap((balancer) =>
@@ -154,20 +162,23 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
 
   /** Follows the addresses. While there are no new ones, those that were known before are used. */
   const resolve = Effect.fnUntraced(function*(current: Awake) {
-    for (let failures = 1;; failures++) {
-      const exit = yield* Effect.exit(Stream.runForEach(lists, (list) => {
-        failures = 0
-        return update(current, list)
-      }))
-      if (Exit.isSuccess(exit)) return
-      current.unresolved = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+    for (let failures = 0;;) {
+      const result = yield* Effect.result(
+        Stream.runForEach(lists, (list) =>
+          Effect.tap(update(current, list), () =>
+            Effect.sync(() => {
+              failures = 0
+            })))
+      )
+      if (Result.isSuccess(result)) return
+      current.unresolved = result.failure
       onChange()
-      yield* Effect.sleep(yield* Backoff.delay(settings.backoff, failures))
+      yield* Effect.sleep(yield* Backoff.delay(settings.backoff, ++failures))
     }
   })
 
   const wake = () => {
-    const current: Awake = { scope: Scope.forkUnsafe(channelScope), balancer: undefined, unresolved: undefined }
+    const current: Awake = { scope: Scope.forkUnsafe(awakeScope), balancer: undefined, unresolved: undefined }
     awake = current
     onChange()
     run(Effect.forkIn(resolve(current), current.scope, { startImmediately: true }))

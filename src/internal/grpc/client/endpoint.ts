@@ -1,10 +1,8 @@
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
-import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, Unknown } from "../../../errors/DialError.ts"
@@ -40,13 +38,6 @@ export interface Endpoint {
 
 /** Connects; whoever is told of the connections that are made, at once, has to retire them. */
 export type Connect = (made: (connection: Connection) => void) => Effect.Effect<Connection, DialError>
-
-/** An error of whatever went wrong. */
-const failureOf = (cause: Cause.Cause<DialError>): DialError =>
-  Option.getOrElse(Cause.findErrorOption(cause), () => {
-    const reason = new Unknown({ detail: "dialling failed in a way that it should not", cause: Cause.squash(cause) })
-    return new DialError({ target: "an endpoint", hop: "grpc", reason })
-  })
 
 const notServing = ({ target }: Connection) =>
   new DialError({
@@ -87,10 +78,10 @@ export const make = Effect.fnUntraced(function*(
   const connected = Effect.gen(function*() {
     for (let failures = 1;; failures++) {
       const started = yield* Clock.currentTimeMillis
-      const exit = yield* Effect.exit(connect((connection) => void made.add(connection)))
-      if (Exit.isSuccess(exit)) return exit.value
+      const result = yield* Effect.result(connect((connection) => void made.add(connection)))
+      if (Result.isSuccess(result)) return result.success
       hurry.closeUnsafe()
-      become("transientFailure", failureOf(exit.cause))
+      become("transientFailure", result.failure)
       // it is counted from the start of the attempt
       const elapsed = (yield* Clock.currentTimeMillis) - started
       const left = Duration.subtract(yield* Backoff.delay(settings.backoff, failures), Duration.millis(elapsed))

@@ -11,7 +11,7 @@ import * as Connection from "../../../../src/internal/grpc/client/connection.ts"
 import { KeepAlive, type KeepAliveSettings } from "../../../../src/internal/grpc/client/keepAlive.ts"
 import * as Target from "../../../../src/internal/net/target.ts"
 import * as Dialer from "../../../../src/services/Dialer.ts"
-import { call, over } from "../../../support/channels.ts"
+import { answered, call, over, until } from "../../../support/channels.ts"
 import { frame, goaway, http2Peer } from "../../../support/http2.ts"
 import { leavesNothing } from "../../../support/leaks.ts"
 import { describeOnNetworks } from "../../../support/network.ts"
@@ -71,11 +71,6 @@ const pings = (socket: Socket) => {
 }
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-const until = (condition: () => boolean) =>
-  Effect.gen(function*() {
-    while (!condition()) yield* turn
-  })
 
 describe("connect", () => {
   const refusal = (connecting: ReturnType<typeof connect>) =>
@@ -178,11 +173,7 @@ describeOnNetworks("a gRPC connection", (test) => {
       assert.isNumber(connection.idleSince())
       const running = call(connection)
       assert.isUndefined(connection.idleSince())
-      const stream = yield* peer.nextStream
-      stream.respond({ ":status": 200 }, { endStream: true })
-      stream.resume()
-      running.stream.end()
-      yield* over(running)
+      yield* answered(running, peer)
       assert.isNumber(connection.idleSince())
     }))
 
@@ -192,11 +183,7 @@ describeOnNetworks("a gRPC connection", (test) => {
       const connection = yield* connect(peer.target)
       const calls = [call(connection), call(connection), call(connection)]
       for (const running of calls) {
-        running.stream.end()
-        const stream = yield* peer.nextStream
-        stream.respond({ ":status": 200 }, { endStream: true })
-        stream.resume()
-        yield* over(running)
+        yield* answered(running, peer)
         assert.strictEqual(running.stream.rstCode, 0)
       }
     }))
