@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from "node:fs"
 import { parseArgs } from "node:util"
+import grpc from "./grpc/index.ts"
 import type { Group } from "./harness/benchmark.ts"
 import { chooseCores } from "./harness/cores.ts"
 import { measure, type Plan } from "./harness/measure.ts"
@@ -12,7 +13,12 @@ import { heading, type Result, resultsOf, table } from "./harness/report.ts"
 import { ssh, sshJavaScript } from "./ssh/index.ts"
 import tcp from "./tcp/index.ts"
 
-const groups: Readonly<Record<string, Group>> = { tcp: { suites: tcp }, ssh, "ssh-js": sshJavaScript }
+const groups: Readonly<Record<string, Group>> = {
+  tcp: { suites: tcp },
+  ssh,
+  "ssh-js": sshJavaScript,
+  grpc: { suites: grpc }
+}
 
 const help = `node bench/run.ts [options]
 

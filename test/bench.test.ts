@@ -5,6 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import grpc from "../bench/grpc/index.ts"
+import type { Benchmark } from "../bench/harness/benchmark.ts"
 import { measure } from "../bench/harness/measure.ts"
 import { ssh, sshJavaScript } from "../bench/ssh/index.ts"
 import tcp from "../bench/tcp/index.ts"
@@ -29,6 +31,29 @@ interface Result {
   readonly ratios: ReadonlyArray<number>
 }
 
+/** What a quick run of a group finds, or of some of its benchmarks. */
+const measured = async (group: string, rounds: number, names: ReadonlyArray<string>) => {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"))
+  try {
+    const file = join(folder, "results.json")
+    const chosen = names.flatMap((name) => ["--name", name])
+    const quick = ["--only", group, "--rounds", String(rounds), "--time", "20", ...chosen]
+    const { stdout } = await run(...quick, "--json", file)
+    const results: ReadonlyArray<Result> = JSON.parse(readFileSync(file, "utf8"))
+    return { results, stdout }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const pairOf = ({ baseline, contender, group, name }: Result) => ({ group, name, contender, baseline })
+
+/** Which pairs are to be found in the results of some benchmarks. */
+const pairsOf = (group: string, benchmarks: ReadonlyArray<Benchmark>) =>
+  benchmarks.flatMap(({ name, pairs }) =>
+    pairs.map(({ baseline, contender }) => ({ group, name, contender, baseline }))
+  )
+
 /** Why a benchmark of the refused suite is not measured. */
 const refusal = async (name: string): Promise<string> => {
   const benchmark = refused.benchmarks.find((benchmark) => benchmark.name === name)
@@ -38,33 +63,29 @@ const refusal = async (name: string): Promise<string> => {
 }
 
 const benchmarks = tcp.flatMap((suite) => suite.benchmarks)
-const groups = [benchmarks, ...[ssh, sshJavaScript].map((group) => group.suites.flatMap((suite) => suite.benchmarks))]
+const groups = [
+  benchmarks,
+  ...[ssh, sshJavaScript, { suites: grpc }].map((group) => group.suites.flatMap((suite) => suite.benchmarks))
+]
 
 describe("bench", () => {
   it("writes for each pair the median of the ratios of the rounds", { timeout: 120_000 }, async () => {
-    const folder = mkdtempSync(join(tmpdir(), "bench-"))
-    try {
-      const file = join(folder, "results.json")
-      const names = ["ping-pong c=64", "connect server"]
-      const chosen = names.flatMap((name) => ["--name", name])
-      const { stdout } = await run("--only", "tcp", "--rounds", "3", "--time", "20", "--json", file, ...chosen)
-      const results: ReadonlyArray<Result> = JSON.parse(readFileSync(file, "utf8"))
-      const found = results.map(({ baseline, contender, group, name }) => ({ group, name, contender, baseline }))
-      const expected = benchmarks
-        .filter(({ name }) => names.includes(name))
-        .flatMap(({ name, pairs }) =>
-          pairs.map(({ baseline, contender }) => ({ group: "tcp", name, contender, baseline }))
-        )
-      assert.deepEqual(found, expected)
-      for (const { name, ratio, ratios, rounds } of results) {
-        assert.strictEqual(rounds, 3, name)
-        assert.strictEqual(ratio, ratios.toSorted((a, b) => a - b)[1], name)
-        assert.isTrue(ratios.every((ratio) => ratio > 0 && Number.isFinite(ratio)), name)
-        assert.include(stdout, name)
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+    const names = ["ping-pong c=64", "connect server"]
+    const { results, stdout } = await measured("tcp", 3, names)
+    assert.deepEqual(results.map(pairOf), pairsOf("tcp", benchmarks.filter(({ name }) => names.includes(name))))
+    for (const { name, ratio, ratios, rounds } of results) {
+      assert.strictEqual(rounds, 3, name)
+      assert.strictEqual(ratio, ratios.toSorted((a, b) => a - b)[1], name)
+      assert.isTrue(ratios.every((ratio) => ratio > 0 && Number.isFinite(ratio)), name)
+      assert.include(stdout, name)
     }
+  })
+
+  it("measures gRPC's clients, which all get the same answers", { timeout: 240_000 }, async () => {
+    const benchmarks = grpc.flatMap((suite) => suite.benchmarks).filter(({ name }) => name !== "unary c=1")
+    const { results } = await measured("grpc", 1, benchmarks.map(({ name }) => name))
+    assert.deepEqual(results.map(pairOf), pairsOf("grpc", benchmarks))
+    for (const { name, ratio } of results) assert.isTrue(ratio > 0 && Number.isFinite(ratio), name)
   })
 
   it("compares only contenders that there are, and names no benchmark twice", () => {

@@ -53,7 +53,7 @@ export const resultsOf = (group: string, benchmark: Benchmark, samples: Samples)
   })
 
 const columns = ["name", "contender", "baseline", "ratio", "spread", "wanted", "rate", "cost per unit", "of baseline"]
-const widths = [16, 13, 16, 6, 11, 7, 22, 14, 14]
+const widths = [20, 14, 16, 6, 11, 7, 22, 14, 14]
 
 const line = (cells: ReadonlyArray<string>) =>
   cells.map((cell, i) => i < 3 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)).join(" ").trimEnd()
