@@ -248,10 +248,6 @@ const exchangeOf = ({ headers, trailers, value }: Reply<unknown>): Exchange<unkn
   trailers: decodeMetadata(trailers)
 })
 
-const streamExchangeOf = <E>(
-  { headers, messages, trailers }: Handle<unknown, unknown, E>
-): StreamExchange<unknown, E> => ({ headers, messages, trailers })
-
 const valueOf = ({ value }: Reply<unknown>) => value
 
 const unary = (calls: Calls, method: TypedMethod): Unary<unknown, unknown> =>
@@ -260,21 +256,6 @@ const unary = (calls: Calls, method: TypedMethod): Unary<unknown, unknown> =>
     {
       exchange: (request: unknown, options?: CallOptions) =>
         Effect.map(calls.unary(method, request, options), exchangeOf)
-    }
-  )
-
-const serverStream = (calls: Calls, method: TypedMethod): ServerStream<unknown, unknown> =>
-  Object.assign(
-    (request: unknown, options?: CallOptions) => calls.serverStream(method, request, options),
-    {
-      exchange: Effect.fnUntraced(function*(request: unknown, options?: CallOptions) {
-        // what does not fit must not start a call
-        yield* Effect.fromResult(method.request.encode(request))
-        const handle = yield* calls.open(method, options)
-        yield* handle.send([request])
-        yield* handle.completeSend
-        return streamExchangeOf(handle)
-      })
     }
   )
 
@@ -288,15 +269,28 @@ const clientStream = (calls: Calls, method: TypedMethod): ClientStream<unknown, 
     }
   )
 
+/** Middleware wraps the responses here, too. */
+const streamExchangeOf = <E>(
+  calls: Calls,
+  method: TypedMethod,
+  { headers, messages, trailers }: Handle<unknown, unknown, E>
+): StreamExchange<unknown, E> => ({ headers, messages: calls.wrappedStream(method, messages), trailers })
+
+const serverStream = (calls: Calls, method: TypedMethod): ServerStream<unknown, unknown> =>
+  Object.assign(
+    (request: unknown, options?: CallOptions) => calls.serverStream(method, request, options),
+    {
+      exchange: (request: unknown, options?: CallOptions) =>
+        Effect.map(calls.asking(method, request, options), (handle) => streamExchangeOf(calls, method, handle))
+    }
+  )
+
 const bidi = (calls: Calls, method: TypedMethod): Bidi<unknown, unknown> =>
   Object.assign(
     <E, R>(requests: Stream.Stream<unknown, E, R>, options?: CallOptions) => calls.bidi(method, requests, options),
     {
-      exchange: Effect.fnUntraced(function*<E, R>(requests: Stream.Stream<unknown, E, R>, options?: CallOptions) {
-        const handle = yield* calls.open<unknown, unknown, E>(method, options)
-        yield* Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
-        return streamExchangeOf(handle)
-      })
+      exchange: <E, R>(requests: Stream.Stream<unknown, E, R>, options?: CallOptions) =>
+        Effect.map(calls.sending(method, requests, options), (handle) => streamExchangeOf(calls, method, handle))
     }
   )
 

@@ -266,17 +266,48 @@ describe("GrpcClient", () => {
             ListItems: GrpcService.serverStream({ payload: Schema.Struct({ count: Schema.Int }), success })
           })
         )
-        for (
-          const call of [
-            shop.GetItem({ id: "lamp" }),
-            Stream.runDrain(shop.ListItems({ count: 3 }))
-          ]
-        ) {
+        const calls = [shop.GetItem({ id: "lamp" }), Stream.runDrain(shop.ListItems({ count: 3 }))]
+        for (const call of calls) {
           const error = yield* Effect.flip(call)
           assert(error._tag === "GrpcSchemaError" && error.reason._tag === "InvalidMessage")
           assert.strictEqual(error.reason.part, "response")
           assert.strictEqual(error.reason.path, "priceCents")
         }
+      }))
+
+    test("delivers the responses before one that its schema refuses", () =>
+      Effect.gen(function*() {
+        const { channel, seen } = yield* open
+        const success = Schema.Struct({ priceCents: Schema.BigInt.check(Schema.isLessThanBigInt(2n)) })
+        const payload = Schema.Struct({ count: Schema.Int })
+        const shop = yield* channel.client(
+          GrpcService.make("acme.shop.v1.Shop", { ListItems: GrpcService.serverStream({ payload, success }) })
+        )
+        const prices: Array<bigint> = []
+        const error = yield* shop.ListItems({ count: 5 }).pipe(
+          Stream.runForEach(({ priceCents }) => Effect.sync(() => void prices.push(priceCents))),
+          Effect.flip
+        )
+        assert.deepEqual(prices, [0n, 1n])
+        assert.strictEqual(error._tag, "GrpcSchemaError")
+        yield* until(() => seen.ended === 1)
+      }))
+
+    test("lets middleware wrap calls and the responses of an exchange", () =>
+      Effect.gen(function*() {
+        const { url } = yield* serveShop
+        const log: Array<string> = []
+        const channel = yield* connect(url, {
+          middleware: [{
+            effect: (call, { method }) => Effect.tap(call, () => Effect.sync(() => void log.push(method))),
+            stream: (responses, { kind }) => Stream.tap(responses, () => Effect.sync(() => void log.push(kind)))
+          }]
+        })
+        const shop = yield* channel.client(Es.Shop)
+        yield* shop.getItem.exchange({ id: "lamp" })
+        yield* Stream.runDrain((yield* shop.listItems.exchange({ count: 2 })).messages)
+        yield* Stream.runDrain((yield* shop.exchange.exchange(Stream.make({ id: "a" }))).messages)
+        assert.deepEqual(log, ["acme.shop.v1.Shop/GetItem", "serverStream", "serverStream", "bidi"])
       }))
 
     test("is not made where the schemas and the definition do not agree", () =>

@@ -408,17 +408,7 @@ export class Calls {
     request: I,
     options?: CallOptions
   ): Stream.Stream<O, CallError> {
-    return this.responses(
-      definition,
-      Effect.gen({ self: this }, function*() {
-        // what does not fit the schema must not start a call
-        yield* Effect.fromResult(definition.request.encode(request))
-        const handle = yield* this.open<I, O>(definition, options)
-        yield* handle.send([request])
-        yield* handle.completeSend
-        return handle.pull
-      })
-    )
+    return this.responses(definition, this.asking(definition, request, options))
   }
 
   /** Many requests, one reply. A request stream that fails cancels the call, which fails with the same. */
@@ -431,11 +421,7 @@ export class Calls {
       definition,
       this.inSpan(
         definition,
-        Effect.scoped(Effect.gen({ self: this }, function*() {
-          const handle = yield* this.open<I, O, E>(definition, options)
-          yield* Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
-          return yield* handle.reply
-        }))
+        Effect.scoped(Effect.flatMap(this.sending(definition, requests, options), ({ reply }) => reply))
       )
     )
   }
@@ -446,30 +432,59 @@ export class Calls {
     requests: Stream.Stream<I, E, R>,
     options?: CallOptions
   ): Stream.Stream<O, CallError | E, R> {
-    return this.responses(
-      definition,
-      Effect.gen({ self: this }, function*() {
-        const handle = yield* this.open<I, O, E>(definition, options)
-        yield* Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
-        return handle.pull
-      })
+    return this.responses(definition, this.sending(definition, requests, options))
+  }
+
+  /** A call whose one request is on its way. Closing the scope cancels it. */
+  asking<I, O>(
+    definition: ClientMethod<I, O>,
+    request: I,
+    options: CallOptions | undefined
+  ): Effect.Effect<Handle<I, O>, CallError, Scope.Scope> {
+    return Effect.gen({ self: this }, function*() {
+      // what does not fit the schema must not start a call
+      yield* Effect.fromResult(definition.request.encode(request))
+      const handle = yield* this.open<I, O>(definition, options)
+      yield* handle.send([request])
+      yield* handle.completeSend
+      return handle
+    })
+  }
+
+  /** A call whose requests are sent while the scope is open. Closing the scope cancels it. */
+  sending<I, O, E, R>(
+    definition: ClientMethod<I, O>,
+    requests: Stream.Stream<I, E, R>,
+    options: CallOptions | undefined
+  ): Effect.Effect<Handle<I, O, E>, CallError, R | Scope.Scope> {
+    return Effect.tap(
+      this.open<I, O, E>(definition, options),
+      (handle) => Effect.forkScoped(handle.sendStream(requests), { startImmediately: true })
     )
   }
 
   private responses<I, O, E, R>(
     definition: ClientMethod<I, O>,
-    pull: Effect.Effect<Handle<I, O, E>["pull"], CallError, R | Scope.Scope>
+    call: Effect.Effect<Handle<I, O, E>, CallError, R | Scope.Scope>
   ): Stream.Stream<O, CallError | E, Exclude<R, Scope.Scope>> {
-    const responses = Stream.scoped(Stream.fromPull(pull))
-    const call = Stream.unwrap(Effect.withFiber((fiber) =>
+    const responses = Stream.scoped(Stream.fromPull(Effect.map(call, ({ pull }) => pull)))
+    const observed = Stream.unwrap(Effect.withFiber((fiber) =>
       Effect.succeed(
         fiber.cache.tracer === undefined
           ? responses
           : Stream.withSpan(responses, definition.path, this.spanOptions(definition))
       )
     ))
+    return this.wrappedStream(definition, observed)
+  }
+
+  /** A stream of responses as middleware lets callers see it. */
+  wrappedStream<A, E, R>(
+    definition: ClientMethod<never, unknown>,
+    responses: Stream.Stream<A, CallError | E, R>
+  ): Stream.Stream<A, CallError | E, R> {
     const info = { method: definition.path, kind: definition.kind }
-    return this.settings.middleware.reduceRight((wrapped, { stream }) => stream?.(wrapped, info) ?? wrapped, call)
+    return this.settings.middleware.reduceRight((wrapped, { stream }) => stream?.(wrapped, info) ?? wrapped, responses)
   }
 
   private wrapped<A, E, R>(
