@@ -1,7 +1,22 @@
 import { single } from "../wire/metadata.ts"
 import { Code } from "../wire/status.ts"
 import type { Outcome } from "./exchange.ts"
-import type { Hedging, Retry } from "./serviceConfig.ts"
+
+/** A retry policy as it is carried out; times are in milliseconds. */
+export interface Retry {
+  readonly maxAttempts: number
+  readonly initialBackoff: number
+  readonly maxBackoff: number
+  readonly backoffMultiplier: number
+  readonly retryableCodes: ReadonlySet<number>
+}
+
+/** A hedging policy as it is carried out; times are in milliseconds. */
+export interface Hedging {
+  readonly maxAttempts: number
+  readonly hedgingDelay: number
+  readonly nonFatalCodes: ReadonlySet<number>
+}
 
 /** When a call is attempted again, or beside itself. Times are in milliseconds. */
 export interface Strategy {

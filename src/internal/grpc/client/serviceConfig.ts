@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 import type { GrpcErrorReason } from "../../../errors/GrpcError.ts"
 import { Code, codeName } from "../wire/status.ts"
-import { Throttle } from "./retry.ts"
+import { type Hedging, type Retry, Throttle } from "./retry.ts"
 
 /** The names of the statuses that are not OK. */
 export type StatusName = GrpcErrorReason["_tag"]
@@ -58,22 +58,6 @@ export interface ServiceConfig {
    * `tokenRatio` back, and with half of them or less there are no retries. Default: no limit.
    */
   readonly retryThrottling?: { readonly maxTokens: number; readonly tokenRatio: number } | undefined
-}
-
-/** A retry policy as it is carried out; times are in milliseconds. */
-export interface Retry {
-  readonly maxAttempts: number
-  readonly initialBackoff: number
-  readonly maxBackoff: number
-  readonly backoffMultiplier: number
-  readonly retryableCodes: ReadonlySet<number>
-}
-
-/** A hedging policy as it is carried out; times are in milliseconds. */
-export interface Hedging {
-  readonly maxAttempts: number
-  readonly hedgingDelay: number
-  readonly nonFatalCodes: ReadonlySet<number>
 }
 
 /** What a service config says of one method; times are in milliseconds. */
