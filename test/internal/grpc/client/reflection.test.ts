@@ -21,7 +21,9 @@ const orders = GrpcSchema.fromSources({
 })
 
 const connect = (port: number, options?: GrpcSchema.ReflectionOptions) =>
-  Effect.scoped(connectTo(port, { schema: GrpcSchema.fromReflection(options) }))
+  Effect.scoped(connectTo(port, { schema: GrpcSchema.fromReflection(options) })).pipe(
+    Effect.catchTag("TlsConfigError", Effect.die)
+  )
 
 const file = (...files: ReadonlyArray<Uint8Array>) => [{ fileDescriptorResponse: { fileDescriptorProto: files } }]
 
