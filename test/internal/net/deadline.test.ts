@@ -53,6 +53,16 @@ describe("alarms", () => {
       yield* TestClock.adjust(50)
       assert.deepStrictEqual(rung, ["150 next"])
     })))
+  it.effect("ring in the millisecond after the time that a clock cannot tell", () =>
+    leavesNothing(Effect.gen(function*() {
+      const { rung, set } = yield* setting
+      set("a", "99500 micros")
+      set("b", 100)
+      yield* TestClock.adjust(99)
+      assert.deepStrictEqual(rung, [])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(rung, ["100 a", "100 b"])
+    })))
   it.effect("at no distance ring in the next moment, at an infinite one never", () =>
     leavesNothing(Effect.gen(function*() {
       const { rung, set } = yield* setting

@@ -11,6 +11,7 @@ import { within } from "../../net/deadline.ts"
 import { destroyWhenFlushed, scopedUnlessFailed } from "../../net/duplex.ts"
 import type * as Hop from "../../net/hop.ts"
 import * as Target from "../../net/target.ts"
+import { tlsInfo } from "../../tls/info.ts"
 import type { KeepAlive, Watched } from "./keepAlive.ts"
 
 /** A call under way, as its connection knows it. */
@@ -57,7 +58,16 @@ const unusedAuthority = "http://localhost"
 /** Stream ids of a client are the odd numbers below 2^31. */
 const maxStreams = 2 ** 30 - 1
 
-const describe = (error: NodeJS.ErrnoException) => error.code ?? error.message
+const describe = (error: NodeJS.ErrnoException) =>
+  error.code === "ERR_HTTP2_ERROR"
+    ? `the server does not keep to HTTP/2 (${error.message})`
+    : `the connection was lost: ${error.code ?? error.message}`
+
+/** Why a peer may not speak HTTP/2, where TLS has asked it. */
+const hint = (duplex: Duplex) => {
+  const tls = tlsInfo(duplex)
+  return tls === undefined || tls.alpn === "h2" ? "" : "; it did not choose h2 in the TLS handshake"
+}
 
 /** The HTTP/2 error codes in the order of their numbers (RFC 9113, section 7). */
 const http2Codes = [
@@ -142,8 +152,7 @@ const begin = (
   keepAlive: KeepAlive | undefined,
   clock: Clock.Clock
 ): Http2Connection => {
-  const onError = (cause: NodeJS.ErrnoException) =>
-    connection.lost(`the connection was lost: ${describe(cause)}`, cause)
+  const onError = (cause: NodeJS.ErrnoException) => connection.lost(describe(cause), cause)
   // before those of the session, which ends its streams in its own
   duplex
     .once("error", onError)
@@ -199,7 +208,7 @@ const watched = (connection: Http2Connection, duplex: Duplex & { readonly bytesR
 })
 
 /** Completes when the server's settings have come, which are the first thing it says. */
-const greeted = (connection: Http2Connection): Effect.Effect<void, DialErrorReason> =>
+const greeted = (connection: Http2Connection, duplex: Duplex): Effect.Effect<void, DialErrorReason> =>
   Effect.raceFirst(
     Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
@@ -208,7 +217,7 @@ const greeted = (connection: Http2Connection): Effect.Effect<void, DialErrorReas
     }),
     Effect.flatMap(connection.retired, () => {
       const { cause } = connection
-      const detail = `no HTTP/2: ${connection.endedBy()}`
+      const detail = `no HTTP/2: ${connection.endedBy()}${hint(duplex)}`
       return Effect.fail(new Unknown({ detail, ...(cause === undefined ? {} : { cause }) }))
     })
   )
@@ -239,7 +248,7 @@ export const connect = (
       )
       const elapsed = Duration.millis(clock.currentTimeMillisUnsafe() - started)
       yield* within(
-        Effect.mapError(greeted(connection), fail),
+        Effect.mapError(greeted(connection, duplex), fail),
         Duration.subtract(connectTimeout, elapsed),
         () => Effect.fail(fail(new ConnectTimeout({ after: connectTimeout, phase: "the server's HTTP/2 settings" })))
       )

@@ -1,4 +1,4 @@
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -18,7 +18,7 @@ export const dns = (
   }
 ): Stream.Stream<ReadonlyArray<Target.Target>, DialError> => {
   const lookup = Effect.gen(function*() {
-    const answers = yield* Effect.all(resolver(name, port).map(Effect.result), { concurrency: "unbounded" })
+    const answers = yield* Effect.forEach(resolver(name, port), Effect.result, { concurrency: "unbounded" })
     const targets = answers.flatMap((answer) =>
       Result.isFailure(answer)
         ? []

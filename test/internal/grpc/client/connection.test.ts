@@ -6,11 +6,16 @@ import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
-import type { Socket } from "node:net"
+import * as Https from "node:https"
+import type { AddressInfo } from "node:net"
+import type { Duplex } from "node:stream"
 import * as Connection from "../../../../src/internal/grpc/client/connection.ts"
 import { KeepAlive, type KeepAliveSettings } from "../../../../src/internal/grpc/client/keepAlive.ts"
 import * as Target from "../../../../src/internal/net/target.ts"
+import * as TlsHandshake from "../../../../src/internal/tls/handshake.ts"
+import * as TlsOptions from "../../../../src/internal/tls/options.ts"
 import * as Dialer from "../../../../src/services/Dialer.ts"
+import * as TestCertificates from "../../../../src/testing/TestCertificates.ts"
 import { answered, call, over, until } from "../../../support/channels.ts"
 import { frame, goaway, http2Peer } from "../../../support/http2.ts"
 import { leavesNothing } from "../../../support/leaks.ts"
@@ -45,7 +50,7 @@ const keepAlive = (settings: Partial<KeepAliveSettings> = {}) =>
   )
 
 /** The PING frames that a client sends. */
-const pings = (socket: Socket) => {
+const pings = (socket: Duplex) => {
   const asked: Array<Buffer> = []
   let answered = 0
   let rest = Buffer.alloc(0)
@@ -101,7 +106,10 @@ describe("connect", () => {
     ))
 
   const answers = {
-    "HTTP/1.1": ["HTTP/1.1 400 Bad Request\r\n\r\n", /^no HTTP\/2: .*ERR_HTTP2_ERROR/],
+    "HTTP/1.1": [
+      "HTTP/1.1 400 Bad Request\r\n\r\n",
+      /^no HTTP\/2: the server does not keep to HTTP\/2 \(Protocol error\)$/
+    ],
     "nothing that makes sense": ["\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", /^no HTTP\/2: /],
     "that it goes away": [Buffer.concat([goaway(0, "full")]), /^no HTTP\/2: /]
   } as const
@@ -119,6 +127,33 @@ describe("connect", () => {
         }).pipe(Effect.provide(Dialer.layer))
       ))
   }
+
+  it.live("says so when a server in TLS speaks HTTP/1.1 only", () =>
+    leavesNothing(
+      Effect.gen(function*() {
+        const authority = yield* TestCertificates.authority()
+        const { cert, key } = yield* authority.issue({ names: ["127.0.0.1"] })
+        const server = yield* Effect.acquireRelease(
+          Effect.callback<Https.Server>((resume) => {
+            const server = Https.createServer({ cert, key, ALPNProtocols: [] })
+            server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+          }),
+          (server) =>
+            Effect.callback<void>((resume) => {
+              server.close(() => resume(Effect.void))
+              server.closeAllConnections()
+            })
+        )
+        const { port } = server.address() as AddressInfo
+        const tls = TlsHandshake.tlsHop(yield* TlsOptions.resolve({ ca: authority.certificate, alpn: ["h2"] }))
+        const path = yield* Dialer.Dialer
+        const [hop, reason, message] = yield* refusal(
+          Effect.provideService(connect(localhost(port)), Dialer.Dialer, Dialer.through(path, tls))
+        )
+        assert.deepStrictEqual([hop, reason], ["http/2", "Unknown"])
+        assert.match(message, /^no HTTP\/2: .*; it did not choose h2 in the TLS handshake$/)
+      }).pipe(Effect.provide(Dialer.layer))
+    ))
 
   for (const how of ["end", "destroy", "resetAndDestroy"] as const) {
     it.live(`says so when the server closes the connection at once (${how})`, () =>
@@ -237,6 +272,43 @@ describeOnNetworks("a gRPC connection", (test) => {
       assert.isFalse(connection.usable())
       yield* connection.over
     }))
+})
+
+describe("a gRPC connection in TLS", () => {
+  it.effect("works as any other, and its bytes are counted for keep-alive", () =>
+    leavesNothing(
+      Effect.gen(function*() {
+        const authority = yield* TestCertificates.authority()
+        const certificate = yield* TlsOptions.resolve({
+          ...(yield* authority.issue({ names: ["127.0.0.1"] })),
+          alpn: ["h2"]
+        })
+        const server = yield* rawServer()
+        const client = TlsHandshake.tlsHop(yield* TlsOptions.resolve({ ca: authority.certificate, alpn: ["h2"] }))
+        const path = yield* Dialer.Dialer
+        const connecting = yield* Effect.forkChild(
+          Effect.provideService(
+            connect(localhost(server.port), yield* keepAlive()),
+            Dialer.Dialer,
+            Dialer.through(path, client)
+          ),
+          { startImmediately: true }
+        )
+        const socket = yield* Effect.flatMap(server.next, (socket) => TlsHandshake.server(socket, certificate))
+        const { asked, settled } = pings(socket)
+        socket.write(frame("settings"))
+        const connection = yield* Fiber.join(connecting)
+        const running = call(connection)
+        yield* TestClock.adjust("1 minute")
+        yield* until(() => asked.length === 1)
+        yield* settled
+        yield* TestClock.adjust("20 seconds")
+        assert.isTrue(connection.usable())
+        yield* TestClock.adjust("20 seconds")
+        yield* over(running)
+        assert.strictEqual(running.endedBy(), "keep-alive timeout")
+      }).pipe(Effect.provide(Dialer.layer))
+    ))
 })
 
 describe("a gRPC connection to a server that misbehaves", () => {
