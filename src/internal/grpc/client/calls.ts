@@ -1,6 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,75 +10,20 @@ import type * as Tracer from "effect/Tracer"
 import { GrpcError } from "../../../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
 import { alarm } from "../../net/deadline.ts"
-import { CurrentDeadline } from "../deadline.ts"
-import type { MessageCodec, MethodDefinition } from "../definition.ts"
-import { acceptEncoding, type Compression } from "../wire/compression.ts"
 import { frame } from "../wire/frames.ts"
-import { addMetadata, type MetadataInput, type OutgoingHeaders } from "../wire/metadata.ts"
+import type { OutgoingHeaders } from "../wire/metadata.ts"
 import { Code, ownStatus, reasonOf, type Status } from "../wire/status.ts"
-import { encodeTimeout } from "../wire/timeout.ts"
 import { Attempt } from "./attempt.ts"
+import { attemptsOf, begin, strategyOf, timedOut } from "./attempts.ts"
 import type { CallError, CallOptions } from "./callOptions.ts"
-import type { Channel, ChannelClosed } from "./channel.ts"
 import type { Connection } from "./connection.ts"
-import { errorOf, type Outcome, unreadable } from "./exchange.ts"
+import { errorOf, unreadable } from "./exchange.ts"
 import { Handle, type Reply, tooLarge } from "./handle.ts"
-import type { CallInfo, Middleware } from "./middleware.ts"
-import { Observed, spanAttributes, statusCodeOf, traceparent } from "./observe.ts"
-import { type Attempts, Replaying } from "./replay.ts"
-import { hedging, once, retrying, type Strategy, type Throttle } from "./retry.ts"
-import type { MethodPolicy } from "./serviceConfig.ts"
+import { Observed, spanAttributes, statusCodeOf } from "./observe.ts"
+import { baseHeaders, type ClientMethod, prepare, type Prepared, type Settings } from "./prepare.ts"
+import { Replaying } from "./replay.ts"
 
-/** What a client sends and gets; how a server reads and writes the same is no matter here. */
-export type ClientMethod<I, O> = MethodDefinition<MessageCodec<I, unknown>, MessageCodec<never, O>>
-
-/** What all calls of a channel have in common. */
-export interface Settings {
-  readonly channel: Channel
-  readonly authority: string
-  readonly secure: boolean
-  readonly userAgent: string
-  /** The channel's own, which `setMetadata` replaces. */
-  readonly metadata: () => MetadataInput | undefined
-  readonly waitForReady: boolean
-  readonly compression: Compression
-  readonly maxReceiveSize: number
-  readonly maxSendSize: number
-  readonly credentials: ((call: CallInfo) => Effect.Effect<MetadataInput, CallError>) | undefined
-  readonly middleware: ReadonlyArray<Middleware>
-  readonly policyOf: (method: string) => MethodPolicy | undefined
-  readonly throttle: Throttle | undefined
-  /** Tells the log. */
-  readonly report: ((event: string, detail: string) => void) | undefined
-}
-
-/** A call that is about to start. */
-interface Prepared {
-  readonly info: CallInfo
-  readonly headers: OutgoingHeaders
-  readonly compression: Compression
-  readonly waitForReady: boolean
-  readonly maxReceiveSize: number
-  readonly maxSendSize: number
-  readonly policy: MethodPolicy | undefined
-  readonly context: Context.Context<never>
-  readonly clock: Clock.Clock
-  /** In milliseconds of the clock. */
-  readonly deadline: number | undefined
-}
-
-const timedOut = ownStatus(Code.deadlineExceeded, "the timeout has passed")
-const closed = ownStatus(Code.cancelled, "the channel is closed")
 const interrupted = ownStatus(Code.cancelled, "interrupted")
-
-const least = (a: number | undefined, b: number | undefined) =>
-  a === undefined ? b : b === undefined ? a : Math.min(a, b)
-
-const timeoutMillis = (timeout: Duration.Input | undefined): number | undefined => {
-  if (timeout === undefined) return undefined
-  const millis = Duration.toMillis(timeout)
-  return Number.isFinite(millis) ? millis : undefined
-}
 
 /** The calls of a channel. */
 export class Calls {
@@ -89,114 +32,11 @@ export class Calls {
 
   constructor(settings: Settings) {
     this.settings = settings
-    this.base = {
-      ":method": "POST",
-      ":scheme": settings.secure ? "https" : "http",
-      ":authority": settings.authority,
-      "content-type": "application/grpc+proto",
-      te: "trailers",
-      "user-agent": settings.userAgent,
-      "grpc-accept-encoding": acceptEncoding
-    }
+    this.base = baseHeaders(settings)
   }
 
   private failed(method: string, status: Status): GrpcError {
     return new GrpcError({ method, reason: reasonOf(status) })
-  }
-
-  /** Everything about a call that can be wrong before it starts. */
-  private prepare(
-    info: CallInfo,
-    options: CallOptions | undefined,
-    context: Context.Context<never>,
-    span: Tracer.AnySpan | undefined
-  ): Result.Result<Prepared, GrpcSchemaError> {
-    const { settings } = this
-    const policy = settings.policyOf(info.method)
-    const clock = Context.get(context, Clock.Clock)
-    const headers: OutgoingHeaders = { ...this.base, ":path": `/${info.method}` }
-    const compression = options?.compression ?? settings.compression
-    if (compression !== "identity") headers["grpc-encoding"] = compression
-    const millis = least(timeoutMillis(options?.timeout), policy?.timeout)
-    const now = clock.currentTimeMillisUnsafe()
-    const deadline = least(millis === undefined ? undefined : now + millis, Context.get(context, CurrentDeadline))
-    if (span !== undefined) headers["traceparent"] = traceparent(span)
-    const added = Result.andThen(
-      addMetadata(headers, settings.metadata()),
-      () => addMetadata(headers, options?.metadata)
-    )
-    if (Result.isFailure(added)) return Result.fail(added.failure)
-    return Result.succeed({
-      info,
-      context,
-      headers,
-      compression,
-      policy,
-      clock,
-      deadline,
-      waitForReady: options?.waitForReady ?? policy?.waitForReady ?? settings.waitForReady,
-      maxReceiveSize: least(options?.maxReceiveSize ?? settings.maxReceiveSize, policy?.maxResponseSize)!,
-      maxSendSize: least(options?.maxSendSize ?? settings.maxSendSize, policy?.maxRequestSize)!
-    })
-  }
-
-  /** Starts one attempt on a connection. What cannot be started has ended. */
-  private begin(prepared: Prepared, connection: Connection, headers: OutgoingHeaders): Attempt | Outcome {
-    const left = prepared.deadline === undefined
-      ? undefined
-      : prepared.deadline - prepared.clock.currentTimeMillisUnsafe()
-    if (left !== undefined) {
-      if (left <= 0) return timedOut
-      headers["grpc-timeout"] = encodeTimeout(left)
-    }
-    return Attempt.start(connection, headers, prepared.maxReceiveSize)
-  }
-
-  /** How a call that has no connection yet, or needs more than one attempt, gets its attempts. */
-  private attempts(prepared: Prepared): Attempts {
-    const { channel, credentials } = this.settings
-    return {
-      after: (millis, callback) => alarm(prepared.clock, Duration.millis(millis), callback),
-      start: (previous, onStarted, onFailed) => {
-        const start = (connection: Connection, metadata: MetadataInput | undefined) => {
-          const headers = { ...prepared.headers }
-          if (previous > 0) headers["grpc-previous-rpc-attempts"] = String(previous)
-          const added = addMetadata(headers, metadata)
-          if (Result.isFailure(added)) return onFailed({ ...notStarted, failure: added.failure })
-          const begun = this.begin(prepared, connection, headers)
-          if (begun instanceof Attempt) onStarted(begun)
-          else onFailed(begun)
-        }
-        const connection = credentials === undefined ? channel.pick() : undefined
-        if (connection !== undefined) {
-          start(connection, undefined)
-          return () => {}
-        }
-        const metadata: Effect.Effect<MetadataInput | undefined, CallError> = credentials?.(prepared.info) ??
-          Effect.undefined
-        const fiber = Effect.runForkWith(prepared.context)(
-          Effect.flatMap(metadata, (metadata) =>
-            Effect.map(
-              channel.connection(prepared.waitForReady),
-              (connection) => start(connection, metadata)
-            ))
-        )
-        fiber.addObserver((exit) => {
-          if (Exit.isSuccess(exit)) return
-          const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
-          if (failure !== undefined) onFailed(outcomeOf(failure))
-          else if (!Cause.hasInterruptsOnly(exit.cause)) {
-            onFailed(ownStatus(Code.internal, "the credentials of the call died"))
-          }
-        })
-        return () => fiber.interruptUnsafe()
-      }
-    }
-  }
-
-  private strategy({ policy }: Prepared): Strategy {
-    if (policy?.retry !== undefined) return retrying(policy.retry, this.settings.throttle, Math.random)
-    return policy?.hedging === undefined ? once : hedging(policy.hedging, this.settings.throttle)
   }
 
   /** Makes a call in the fiber's context, in a span where somebody collects them. */
@@ -207,7 +47,9 @@ export class Calls {
   ): Effect.Effect<A, E | GrpcSchemaError, R> {
     const info = { method: definition.path, kind: definition.kind }
     return Effect.withFiber<A, E | GrpcSchemaError, R>((fiber) => {
-      const prepared = this.prepare(
+      const prepared = prepare(
+        this.settings,
+        this.base,
         info,
         options,
         fiber.context,
@@ -268,7 +110,7 @@ export class Calls {
     prepared: Prepared,
     observed: Observed
   ): Handle<I, O, E> {
-    const exchange = new Replaying(this.attempts(prepared), this.strategy(prepared))
+    const exchange = new Replaying(attemptsOf(this.settings, prepared), strategyOf(this.settings, prepared))
     let stop = () => {}
     const handle = new Handle<I, O, E>(exchange, definition, {
       compression: prepared.compression,
@@ -323,7 +165,7 @@ export class Calls {
     again: () => Effect.Effect<Reply<O>, CallError>
   ): Effect.Effect<Reply<O>, CallError> {
     return Effect.callback<Reply<O>, CallError>((resume) => {
-      const attempt = this.begin(prepared, connection, prepared.headers)
+      const attempt = begin(prepared, connection, prepared.headers)
       if (!(attempt instanceof Attempt)) {
         if (attempt.unprocessed === true) return resume(again())
         observed.ended(attempt)
@@ -498,12 +340,8 @@ export class Calls {
   }
 }
 
-const notStarted = ownStatus(Code.unavailable, "")
 const noMessage = ownStatus(Code.internal, "the server said OK and sent no message")
 const severalMessages = ownStatus(Code.internal, "the server sent more than one message")
-
-const outcomeOf = (failure: CallError | ChannelClosed): Outcome =>
-  failure._tag === "ChannelClosed" ? closed : { ...notStarted, failure }
 
 const annotate = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void => {
   const code = Exit.isSuccess(exit) ? Code.ok : statusCodeOf(Option.getOrUndefined(Cause.findErrorOption(exit.cause)))

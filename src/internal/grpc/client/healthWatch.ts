@@ -9,10 +9,11 @@ import * as Stream from "effect/Stream"
 import { CurrentDeadline } from "../deadline.ts"
 import * as Backoff from "./backoff.ts"
 import type { CallError } from "./callOptions.ts"
-import { Calls, type Settings } from "./calls.ts"
+import { Calls } from "./calls.ts"
 import type { Channel } from "./channel.ts"
 import type { Connection } from "./connection.ts"
 import * as Health from "./health.ts"
+import type { Settings } from "./prepare.ts"
 
 /** A channel of one connection, for as long as it lasts. */
 const channelOf = (connection: Connection): Channel => ({
