@@ -2,6 +2,7 @@ import * as Result from "effect/Result"
 import protobuf from "protobufjs"
 import { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
 import type { MessageCodec } from "../definition.ts"
+import { noGroup } from "./codec/element.ts"
 import { type Fields, isFields } from "./codec/fields.ts"
 import { type Message, messageOf, read, write } from "./codec/messages.ts"
 import { problemOf } from "./codec/problem.ts"
@@ -52,7 +53,7 @@ export const of = (type: protobuf.Type): MessageCodec<object, Fields> => {
     },
     decode: (bytes) => {
       try {
-        const value = read(message(), protobuf.Reader.create(bytes), 0, 0, undefined)
+        const value = read(message(), protobuf.Reader.create(bytes), noGroup, 0, undefined)
         // all forms that are left are objects
         return Result.succeed(isFields(value) ? value : {})
       } catch (thrown) {

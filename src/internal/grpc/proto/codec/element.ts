@@ -29,6 +29,9 @@ export interface Element {
   readonly takesNull: boolean
 }
 
+/** What stands for the tag that ends a group where none does. */
+export const noGroup = -1
+
 /** How deep messages may lie in each other, as in every other implementation. */
 export const maxDepth = 100
 

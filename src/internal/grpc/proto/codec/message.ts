@@ -1,6 +1,6 @@
 import protobuf from "protobufjs"
 import { WrongType } from "../../../../errors/GrpcSchemaError.ts"
-import { type Element, maxDepth } from "./element.ts"
+import { type Element, maxDepth, noGroup } from "./element.ts"
 import { type FieldPlan, type Fields, isFields, isPlainObject, plan } from "./fields.ts"
 import { kindOf, Problem, problemOf, unknownField, wrong } from "./problem.ts"
 
@@ -148,7 +148,7 @@ export class MessagePlan {
         ? problemOf(thrown, `a message (${this.name})`)
         : this.locate(thrown, reading.field, reading.field.key)
     }
-    if (endGroup !== 0) throw wrong(`a message (${this.name})`, "malformed: its group does not end")
+    if (endGroup !== noGroup) throw wrong(`a message (${this.name})`, "malformed: its group does not end")
     this.demandRequired(into)
     return into
   }

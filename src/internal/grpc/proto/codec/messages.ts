@@ -1,6 +1,6 @@
 import protobuf from "protobufjs"
 import { type Find, type Form, formOf } from "../wellKnown.ts"
-import { narrow } from "./element.ts"
+import { narrow, noGroup } from "./element.ts"
 import { isFields } from "./fields.ts"
 import { type MessageElement, MessagePlan } from "./message.ts"
 
@@ -40,7 +40,7 @@ const findIn = (root: protobuf.Root): Find => (name) => {
       write(message, writer, value, depth)
       return writer.finish()
     },
-    unpack: (bytes, depth) => read(message, protobuf.Reader.create(bytes), 0, depth, undefined)
+    unpack: (bytes, depth) => read(message, protobuf.Reader.create(bytes), noGroup, depth, undefined)
   }
 }
 
@@ -93,7 +93,7 @@ const elementOf: MessageElement = (type, group) => {
     },
     get: (reader, depth, previous) => {
       const outer = narrow(reader)
-      const value = read(message(), reader, 0, depth + 1, previous)
+      const value = read(message(), reader, noGroup, depth + 1, previous)
       reader.len = outer
       return value
     }
