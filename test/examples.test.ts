@@ -22,6 +22,13 @@ describe("examples", () => {
     assert.strictEqual(run("examples/test-network.ts"), "HELLO\n\nReset\n")
   })
 
+  it("grpc.ts serves and calls, as the README says", () => {
+    const readme = readFileSync(`${root}README.md`, "utf8")
+    const output = run("examples/grpc.ts")
+    assert.include(readme, `It prints:\n\n\`\`\`\n${output}\`\`\``)
+    assert.include(output, "InvalidArgument")
+  })
+
   it("the README's table of errors names every reason", () => {
     const readme = readFileSync(`${root}README.md`, "utf8")
     const rows = [...readme.matchAll(/^\| `(\w+Error)` +\|.*$/gm)]
