@@ -181,7 +181,8 @@ export class Fetcher {
     const text = yield* this.read(url, url.origin)
     if (text === undefined) return yield* unfetchable(url, "there is nothing", 404)
     const name = given ?? nameOf(url, this.folders)
-    return { name, shown: shown(url), text, find: this.finderIn([baseFor(url, name), ...this.folders], url.origin) }
+    const folders = new Map([baseFor(url, name), folderOf(url), ...this.folders].map((folder) => [folder.href, folder]))
+    return { name, shown: shown(url), text, find: this.finderIn([...folders.values()], url.origin) }
   })
 }
 
