@@ -245,8 +245,9 @@ export class WrongType extends Schema.TaggedError<WrongType>("hawser/GrpcSchemaE
 }
 
 /**
- * Generated code or an Effect schema refused a message: `detail` says why, and `path` leads to the field where that is
- * known. `cause` is what the code threw, or the `SchemaError` with everything that the schema found.
+ * Generated code or an Effect schema refused a message, or a schema has a field that the message does not: `detail` says
+ * what is wrong, and `path` leads to the field where that is known. `cause` is what the code threw, or the `SchemaError`
+ * with everything that the schema found.
  *
  * @category reasons
  * @since 0.1.0

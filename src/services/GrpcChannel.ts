@@ -208,8 +208,8 @@ export interface GrpcChannel {
 
   /**
    * A client with types, of code that was generated for grpc-js or by protobuf-es, or of a `GrpcService`, which is laid over
-   * the channel's schema. Errors: `UnknownMethod` and `WrongKind` where the two do not agree; `MissingPackage` for a service
-   * of protobuf-es without `@bufbuild/protobuf`.
+   * the channel's schema. Errors: `UnknownMethod`, `WrongKind` and `InvalidMessage` where the two do not agree;
+   * `MissingPackage` for a service of protobuf-es without `@bufbuild/protobuf`.
    */
   readonly client: <Service extends GrpcClient.TypedService>(
     service: Service

@@ -303,7 +303,7 @@ const constructors = { unary, serverStream, clientStream, bidi }
  */
 export const make = <Service extends TypedService>(
   service: Service,
-  loaded: GrpcSchema | undefined,
+  loaded: GrpcSchema,
   calls: Calls
 ): Effect.Effect<Client<Service>, GrpcSchemaError> =>
   Effect.map(definitionsOf(service, loaded), (methods) => {

@@ -10,10 +10,11 @@
  * - A value is encoded by its schema to a plain object, and that by the loaded definition to bytes; and back. The schema's
  *   encoded side is therefore in the forms of `GrpcSchema`: fields by their JSON names (`priceCents`), 64-bit numbers as
  *   `bigint`, bytes as `Uint8Array`, enum values by name.
- * - Methods go by their names in the `.proto`. One that is not there, or is of another kind, is a `GrpcSchemaError`
- *   (`UnknownMethod`, `WrongKind`) when the client or the server is made.
+ * - Methods go by their names in the `.proto`. One that is not there or is of another kind, and a field of a schema that its
+ *   message does not have, at any depth, are a `GrpcSchemaError` (`UnknownMethod`, `WrongKind`, `InvalidMessage`) when the
+ *   client or the server is made.
  * - What a schema refuses is a `GrpcSchemaError` with `InvalidMessage`: `path` leads to the field, and `cause` is the
- *   `SchemaError` with all that was found.
+ *   `SchemaError` with all that was found. Values are in neither.
  *
  * **Gotchas**
  *

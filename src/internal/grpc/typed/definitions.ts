@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
-import type { CompiledFile, GrpcSchema } from "../proto/schema.ts"
+import { type CompiledFile, emptySchema, type GrpcSchema } from "../proto/schema.ts"
 import * as EffectSchema from "./effectSchema.ts"
 import * as GrpcJs from "./grpcJs.ts"
 import * as ProtobufEs from "./protobufEs.ts"
@@ -21,12 +21,12 @@ const isProtobufEs = (service: TypedService): service is ProtobufEs.ProtobufEsSe
   "kind" in service && service.kind === "service"
 
 /**
- * The methods of a service. One that is described with Effect schemas is laid over `loaded`. Errors: `UnknownMethod` and
- * `WrongKind` where the two do not agree, `MissingPackage`.
+ * The methods of a service. One that is described with Effect schemas is laid over `loaded`. Errors: `UnknownMethod`,
+ * `WrongKind` and `InvalidMessage` where the two do not agree, `MissingPackage`.
  */
 export const definitionsOf = (
   service: TypedService,
-  loaded?: GrpcSchema
+  loaded: GrpcSchema = emptySchema
 ): Effect.Effect<ReadonlyArray<TypedMethod>, GrpcSchemaError> =>
   isSchemaService(service)
     ? Effect.fromResult(EffectSchema.definitionsOf(service, loaded))
@@ -37,10 +37,10 @@ export const definitionsOf = (
 /** The files that describe a service, as far as they are known. Error: `MissingPackage`. */
 export const filesOf = (
   service: TypedService,
-  loaded?: GrpcSchema
+  loaded: GrpcSchema = emptySchema
 ): Effect.Effect<ReadonlyArray<CompiledFile>, GrpcSchemaError> =>
   isSchemaService(service)
-    ? Effect.succeed(loaded?.files ?? [])
+    ? Effect.succeed(loaded.files)
     : isProtobufEs(service)
     ? ProtobufEs.filesOf(service)
     : Effect.succeed(GrpcJs.filesOf(service))

@@ -1,9 +1,10 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import { GrpcSchemaError, InvalidMessage, UnknownMethod, WrongKind } from "../../../errors/GrpcSchemaError.ts"
+import { GrpcSchemaError, InvalidMessage, WrongKind } from "../../../errors/GrpcSchemaError.ts"
 import type { MessageCodec, MethodKind } from "../definition.ts"
-import type { Codec, GrpcSchema } from "../proto/schema.ts"
+import type { Codec, GrpcSchema, Message } from "../proto/schema.ts"
+import { strangeField } from "./strangeField.ts"
 import { type MethodTypes, type Part, refused, type TypedMethod } from "./typedMethod.ts"
 
 /** Marks services that are described with Effect schemas. */
@@ -70,8 +71,23 @@ const mismatch = (method: string, part: Part, cause: Schema.SchemaError): GrpcSc
   })
 }
 
-/** A schema on top of the plain objects of a loaded message type. */
-const codec = (method: string, part: Part, schema: MessageSchema, message: Codec): MessageCodec<unknown> => {
+/** A schema on top of the plain objects of a loaded message type, when that has all of its fields. */
+const codec = (
+  method: string,
+  part: Part,
+  schema: MessageSchema,
+  message: Message & Codec,
+  loaded: GrpcSchema
+): Result.Result<MessageCodec<unknown>, GrpcSchemaError> => {
+  const strange = strangeField(schema.ast, message, part, loaded)
+  if (strange !== undefined) {
+    const { name, fields } = strange.message
+    const known = fields.map(({ jsonName }) => jsonName)
+    const detail = `${name} has no such field; there are: ${known.length === 0 ? "none" : known.join(", ")}`
+    return Result.fail(
+      new GrpcSchemaError({ reason: new InvalidMessage({ method, part, path: strange.path, detail }) })
+    )
+  }
   const encode = Schema.encodeUnknownResult(schema)
   const decode = Schema.decodeUnknownResult(schema)
   const run = <A>(convert: () => Result.Result<A, Schema.SchemaError>): Result.Result<A, GrpcSchemaError> =>
@@ -79,36 +95,40 @@ const codec = (method: string, part: Part, schema: MessageSchema, message: Codec
     Result.try({ try: convert, catch: (cause) => refused(method, part, cause) }).pipe(
       Result.flatMap(Result.mapError((cause) => mismatch(method, part, cause)))
     )
-  return {
+  return Result.succeed({
     encode: (value) => Result.flatMap(run(() => encode(value)), message.encode),
     decode: (bytes) => Result.flatMap(message.decode(bytes), (values) => run(() => decode(values)))
-  }
+  })
 }
+
+const methodOf = (
+  service: string,
+  key: string,
+  { kind, payload, success }: SchemaMethod,
+  loaded: GrpcSchema
+): Result.Result<TypedMethod, GrpcSchemaError> =>
+  Result.gen(function*() {
+    const method = yield* loaded.method(`${service}/${key}`)
+    const { name, path } = method
+    if (method.kind !== kind) {
+      return yield* Result.fail(
+        new GrpcSchemaError({ reason: new WrongKind({ method: path, kind: method.kind, calledAs: kind }) })
+      )
+    }
+    return {
+      key,
+      path,
+      service,
+      name,
+      kind,
+      request: yield* codec(path, "request", payload, method.request, loaded),
+      response: yield* codec(path, "response", success, method.response, loaded)
+    }
+  })
 
 /** The methods of a service, each with the definition that the loaded schema has of it. */
 export const definitionsOf = (
   service: SchemaService,
-  loaded: GrpcSchema | undefined
+  loaded: GrpcSchema
 ): Result.Result<ReadonlyArray<TypedMethod>, GrpcSchemaError> =>
-  Result.all(
-    Object.entries(service.methods).map(([key, { kind, payload, success }]) => {
-      const path = `${service.name}/${key}`
-      const found = loaded === undefined
-        ? Result.fail(new GrpcSchemaError({ reason: new UnknownMethod({ method: path, known: [] }) }))
-        : loaded.method(path)
-      return Result.flatMap(found, (method): Result.Result<TypedMethod, GrpcSchemaError> =>
-        method.kind === kind
-          ? Result.succeed({
-            key,
-            path,
-            service: method.service,
-            name: method.name,
-            kind,
-            request: codec(path, "request", payload, method.request),
-            response: codec(path, "response", success, method.response)
-          })
-          : Result.fail(
-            new GrpcSchemaError({ reason: new WrongKind({ method: path, kind: method.kind, calledAs: kind }) })
-          ))
-    })
-  )
+  Result.all(Object.entries(service.methods).map(([key, method]) => methodOf(service.name, key, method, loaded)))

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { definitionsOf } from "../../../../src/internal/grpc/typed/definitions.ts"
 import type { MessageSchema } from "../../../../src/internal/grpc/typed/effectSchema.ts"
+import * as GrpcSchema from "../../../../src/services/GrpcSchema.ts"
 import * as GrpcService from "../../../../src/services/GrpcService.ts"
 import { Item, loadShop, Shop } from "../../../support/grpc/shop.ts"
 import { reasonOf } from "../../../support/reason.ts"
@@ -85,10 +86,79 @@ describe("effectSchema", () => {
 
   it.effect("says of the definition's own complaint what it says of a call by name", () =>
     Effect.gen(function*() {
-      const { request } = yield* only(getItem(Schema.Struct({ id: Schema.String, colour: Schema.String })))
-      const refused = request.encode({ id: "1", colour: "red" })
-      assert(Result.isFailure(refused) && refused.failure.reason._tag === "UnknownField")
+      const { response } = yield* only(getItem(Id, Schema.Struct({ colour: Schema.String })))
+      const refused = response.encode({ colour: "red" })
+      assert(Result.isFailure(refused) && refused.failure.reason._tag === "WrongType")
       assert.strictEqual(refused.failure.reason.path, "colour")
+    }))
+
+  it.effect("names a field of a schema that the message does not have, at any depth, before anything is called", () =>
+    Effect.gen(function*() {
+      const loaded = yield* loadShop
+      const Size = Schema.Struct({ width: Schema.Finite, heigth: Schema.optionalKey(Schema.Finite) })
+      interface Box {
+        readonly size: typeof Size.Type
+      }
+      const wrong: ReadonlyArray<readonly [MessageSchema, string]> = [
+        [Schema.Struct({ Id: Schema.String }), "Id"],
+        [Schema.Struct({ size: Size }), "size.heigth"],
+        [Schema.Struct({ parcel: Schema.optionalKey(Size) }), "parcel.heigth"],
+        // the same schema for two messages
+        [Schema.Struct({ size: Schema.Struct({}), madeAt: Id, parcel: Id }), "parcel.id"],
+        [Schema.Union([Schema.Struct({ id: Schema.String }), Schema.Struct({ size: Size })]), "size.heigth"],
+        [Schema.suspend((): Schema.Codec<Box> => Schema.Struct({ size: Size })), "size.heigth"],
+        [Schema.Struct({ priceInCents: Schema.BigInt }).pipe(Schema.encodeKeys({ priceInCents: "price" })), "price"],
+        // the name of the .proto goes in and does not come out
+        [Schema.Struct({ price_cents: Schema.BigInt }), "price_cents"]
+      ]
+      for (const [success, path] of wrong) {
+        const reason = yield* reasonOf(definitionsOf(getItem(Id, success), loaded))
+        assert.strictEqual(reason["_tag"], "InvalidMessage")
+        assert.strictEqual(reason["part"], "response")
+        assert.strictEqual(reason["path"], path)
+      }
+      const error = yield* Effect.flip(definitionsOf(getItem(Schema.Struct({ ids: Schema.String })), loaded))
+      assert.include(error.message, "acme.shop.v1.GetItemRequest has no such field; there are: id")
+    }))
+
+  it.effect("finds a strange field in lists and maps of messages, and ends in messages that hold themselves", () =>
+    Effect.gen(function*() {
+      const loaded = yield* GrpcSchema.fromSource(`
+        syntax = "proto3";
+        import "google/protobuf/timestamp.proto";
+        service Trees { rpc Get(Tree) returns (Tree); }
+        message Tree {
+          string leaf = 1;
+          repeated Tree list = 2;
+          map<string, Tree> by_name = 3;
+          google.protobuf.Timestamp planted_at = 4;
+        }
+      `)
+      interface Tree {
+        readonly leaf: string
+        readonly list: ReadonlyArray<Tree>
+      }
+      const Tree: Schema.Codec<Tree> = Schema.Struct({
+        leaf: Schema.String,
+        list: Schema.Array(Schema.suspend((): Schema.Codec<Tree> => Tree))
+      })
+      const trees = (success: MessageSchema) =>
+        definitionsOf(
+          GrpcService.make("Trees", { Get: GrpcService.unary({ payload: Tree, success }) }),
+          loaded
+        )
+      assert.strictEqual((yield* trees(Schema.Struct({ plantedAt: GrpcSchema.Timestamp }))).length, 1)
+      const Leaves = Schema.Struct({ leaves: Schema.String })
+      for (
+        const [success, path] of [
+          [Schema.Struct({ list: Schema.Array(Leaves) }), "list.leaves"],
+          [Schema.Struct({ list: Schema.optionalKey(Schema.NonEmptyArray(Leaves)) }), "list.leaves"],
+          [Schema.Struct({ byName: Schema.Record(Schema.String, Leaves) }), "byName.leaves"],
+          [Schema.Struct({ byName: Schema.optional(Schema.Record(Schema.String, Leaves)) }), "byName.leaves"]
+        ] as const
+      ) {
+        assert.strictEqual((yield* reasonOf(trees(success)))["path"], path)
+      }
     }))
 
   it.effect("turns what a transformation throws, or waits for, into an error", () =>
