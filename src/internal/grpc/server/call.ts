@@ -59,8 +59,10 @@ export interface CallConnection {
   /** The same in words, for spans. */
   readonly peerName: string | undefined
   readonly tls: Option.Option<TlsInfo>
-  /** Those under way, and those whose handlers are not done yet. */
-  readonly calls: Set<Call>
+  /** Is told of a call that is under way. */
+  begun(call: Call): void
+  /** Is told of a call that is over and whose handler is done. */
+  ended(call: Call): void
   /** Is told that something is sent: a client may ask whether we are there as often as it hears of us. */
   onSend(): void
 }
@@ -174,7 +176,7 @@ export class Call implements ServerCall, Outlet {
 
   /** Begins to handle it, or to wait for the request. */
   start(): void {
-    this.connection.calls.add(this)
+    this.connection.begun(this)
     this.route.meters.started(this.settings.context)
     const { due } = this
     if (due !== undefined) {
@@ -371,7 +373,7 @@ export class Call implements ServerCall, Outlet {
     fiber.addObserver((exit) => this.done(exit))
     if (!this.over) return
     // it has ended the call before it waited for the first time
-    this.connection.calls.add(this)
+    this.connection.begun(this)
     fiber.interruptUnsafe()
   }
 
@@ -394,7 +396,7 @@ export class Call implements ServerCall, Outlet {
   private done(exit: Exit.Exit<unknown, unknown>): void {
     this.fiber = undefined
     if (this.over) {
-      this.connection.calls.delete(this)
+      this.connection.ended(this)
       if (Exit.isFailure(exit) && Cause.hasDies(exit.cause)) {
         this.log("a gRPC handler died when its call was over", exit.cause)
       }
@@ -561,7 +563,7 @@ export class Call implements ServerCall, Outlet {
     this.code = code
     this.stopAlarm?.()
     this.incoming.abandon()
-    if (this.fiber === undefined) this.connection.calls.delete(this)
+    if (this.fiber === undefined) this.connection.ended(this)
     const { clock, context, reporter } = this.settings
     const millis = clock.currentTimeMillisUnsafe() - this.began
     this.route.meters.completed(code, millis, this.messagesReceived, this.messagesSent, context)

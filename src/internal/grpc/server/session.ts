@@ -92,7 +92,7 @@ export class Session implements CallConnection {
   readonly peer: Option.Option<SocketAddress>
   readonly peerName: string | undefined
   readonly tls: Option.Option<TlsInfo>
-  readonly calls = new Set<Call>()
+  private readonly calls = new Set<Call>()
   private readonly settings: SessionSettings
   private readonly session: Http2.ServerHttp2Session
   private readonly pings: PingCheck | undefined
@@ -187,16 +187,28 @@ export class Session implements CallConnection {
   }
 
   /**
-   * Has the client open its next streams elsewhere. It is told so first, and only when it has answered is it told which
-   * streams are the last: those that it has opened in the meantime are still served.
+   * Has the client open its next streams elsewhere. While calls are under way it is told so first, and only when it has
+   * answered is it told which streams are the last: those that it has opened in the meantime are still served. Without
+   * calls nghttp2 reads nothing more from who was told, also no answer; a stream that is on its way is refused, which the
+   * client knows to try again elsewhere.
    */
   drain(why: string): void {
     const { session } = this
     if (this.draining || session.destroyed) return
     this.draining = true
     this.why = why
+    if (this.calls.size === 0) return session.close()
     session.goaway(NGHTTP2_NO_ERROR, lastStream)
     session.ping(() => session.close())
+  }
+
+  begun(call: Call): void {
+    this.calls.add(call)
+  }
+
+  ended(call: Call): void {
+    this.calls.delete(call)
+    if (this.draining && this.calls.size === 0) this.session.close()
   }
 
   /** Waits until this side, or the connection, is closed. */
