@@ -103,6 +103,15 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
     for (const look of waiting) look()
   }
 
+  const pick = () => awake?.balancer?.pick()
+
+  const onRoom = () => {
+    for (const look of waiting) {
+      if (pick() === undefined) return
+      look()
+    }
+  }
+
   const refuse = (target: Target.Target | undefined, detail: string, cause?: unknown) =>
     Effect.fail(
       new DialError({
@@ -117,7 +126,9 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(function*() {
         const scope = yield* Scope.fork(connectionsScope)
-        const connection = yield* restore(Scope.provide(Connection.connect(target, settings, keepAlive), scope)).pipe(
+        const connection = yield* restore(
+          Scope.provide(Connection.connect(target, settings, keepAlive, onRoom), scope)
+        ).pipe(
           Effect.catchDefect((cause) => refuse(target, "the Dialer failed in a way that it should not", cause)),
           Effect.tapError((error) => Effect.sync(() => report("failed", error.message))),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
@@ -220,8 +231,6 @@ export const open = Effect.fnUntraced(function*(settings: Settings): Effect.fn.R
       }
     })
   )
-
-  const pick = () => awake?.balancer?.pick()
 
   const found = (
     waitForReady: boolean

@@ -24,7 +24,7 @@ export interface Call {
 export interface Connection {
   readonly session: Http2.ClientHttp2Session
   readonly target: Target.Target
-  /** Whether a call may be started on it. */
+  /** Whether a call may be started on it now: it may have as many as the server allows. */
   readonly usable: () => boolean
   /** Why it takes no more calls; `undefined` while it does. */
   readonly endedBy: () => string | undefined
@@ -55,8 +55,8 @@ export interface Settings {
 /** Node wants one, but requests say themselves where they go. */
 const unusedAuthority = "http://localhost"
 
-/** Stream ids of a client are the odd numbers below 2^31. */
-const maxStreams = 2 ** 30 - 1
+/** A client has 2^30 numbers for its streams. */
+const maxStreams = 1_000_000_000
 
 const describe = (error: NodeJS.ErrnoException) =>
   error.code === "ERR_HTTP2_ERROR"
@@ -103,18 +103,27 @@ class Http2Connection implements Connection {
   cause: Error | undefined
   private quietSince: number
   private streams = 0
+  /** How many calls the server allows at a time. */
+  private limit = Infinity
+  private readonly onRoom: () => void
 
   readonly retired = Deferred.await(this.isRetired)
   readonly over = Deferred.await(this.isOver)
 
-  constructor(session: Http2.ClientHttp2Session, target: Target.Target, clock: Clock.Clock) {
+  constructor(
+    session: Http2.ClientHttp2Session,
+    target: Target.Target,
+    clock: Clock.Clock,
+    onRoom: () => void
+  ) {
     this.session = session
+    this.onRoom = onRoom
     this.target = target
     this.clock = clock
     this.quietSince = clock.currentTimeMillisUnsafe()
   }
 
-  readonly usable = () => this.reason === undefined
+  readonly usable = () => this.reason === undefined && this.calls.size < this.limit
   readonly endedBy = () => this.reason
   readonly idleSince = () => this.calls.size === 0 ? this.quietSince : undefined
 
@@ -124,9 +133,19 @@ class Http2Connection implements Connection {
   }
 
   readonly ended = (call: Call) => {
-    if (!this.calls.delete(call) || this.calls.size > 0) return
-    this.quietSince = this.clock.currentTimeMillisUnsafe()
-    if (this.reason !== undefined) Deferred.doneUnsafe(this.isOver, Exit.void)
+    if (!this.calls.delete(call)) return
+    if (this.calls.size === 0) {
+      this.quietSince = this.clock.currentTimeMillisUnsafe()
+      if (this.reason !== undefined) Deferred.doneUnsafe(this.isOver, Exit.void)
+    }
+    if (this.calls.size === this.limit - 1) this.onRoom()
+  }
+
+  /** The server says how many calls it allows at a time. */
+  readonly allow = (limit: number) => {
+    const hadRoom = this.usable()
+    this.limit = limit
+    if (!hadRoom && this.usable()) this.onRoom()
   }
 
   readonly retire = (why: string) => {
@@ -150,7 +169,8 @@ const begin = (
   target: Target.Target,
   settings: Settings,
   keepAlive: KeepAlive | undefined,
-  clock: Clock.Clock
+  clock: Clock.Clock,
+  onRoom: () => void
 ): Http2Connection => {
   const onError = (cause: NodeJS.ErrnoException) => connection.lost(describe(cause), cause)
   // before those of the session, which ends its streams in its own
@@ -165,19 +185,20 @@ const begin = (
   const session = Http2.connect(unusedAuthority, {
     createConnection: () => duplex,
     settings: { enablePush: false, initialWindowSize: settings.flowControlWindow },
-    // until the server says less: what does not fit waits in the session
+    // unless the server says less
     peerMaxConcurrentStreams: 0xffff_ffff,
     // its default of 10 MB refuses streams under load; what they hold is bounded by their windows
     maxSessionMemory: 0xffff_ffff,
     // the default of 128 is less than fits into the headers' default of 64 KiB
     maxHeaderListPairs: 2048
   })
-  const connection = new Http2Connection(session, target, clock)
+  const connection = new Http2Connection(session, target, clock, onRoom)
   session
     .on("error", onError)
     .once("connect", () => {
       if (!session.destroyed) session.setLocalWindowSize(settings.flowControlWindow)
     })
+    .on("remoteSettings", ({ maxConcurrentStreams }) => connection.allow(maxConcurrentStreams ?? Infinity))
     .on("goaway", (code, _lastStreamId, data) => {
       const words = printable(data)
       const why = `the server is going away (${http2Codes[code] ?? code})${words === "" ? "" : `: ${words}`}`
@@ -234,7 +255,9 @@ const close = ({ lost, session }: Http2Connection, duplex: Duplex): Effect.Effec
 export const connect = (
   target: Target.Target,
   settings: Settings,
-  keepAlive: KeepAlive | undefined
+  keepAlive: KeepAlive | undefined,
+  /** Is told when a connection that had all the calls that its server allows can take another one. */
+  onRoom: () => void
 ): Effect.Effect<Connection, DialError, Scope.Scope> =>
   scopedUnlessFailed(Effect.clockWith((clock) => {
     const { connectTimeout, path } = settings
@@ -243,7 +266,7 @@ export const connect = (
     return Effect.gen(function*() {
       const duplex = yield* path.dial(target, { connectTimeout })
       const connection = yield* Effect.acquireRelease(
-        Effect.sync(() => begin(duplex, target, settings, keepAlive, clock)),
+        Effect.sync(() => begin(duplex, target, settings, keepAlive, clock, onRoom)),
         (connection) => close(connection, duplex)
       )
       const elapsed = Duration.millis(clock.currentTimeMillisUnsafe() - started)

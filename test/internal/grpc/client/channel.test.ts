@@ -125,6 +125,27 @@ describeOnNetworks("a gRPC channel", (test) => {
       assert.isTrue(channel.pick() === next.connection)
     }))
 
+  test("has calls wait while the server allows no more of them, and not for one that goes away", () =>
+    Effect.gen(function*() {
+      const peer = yield* http2Peer({ settings: { maxConcurrentStreams: 1 } })
+      const channel = yield* openChannel(addresses(peer))
+      const begin = Effect.map(channel.connection(false), call)
+      const first = yield* begin
+      const [second, third] = yield* Effect.all([
+        Effect.forkChild(begin, { startImmediately: true }),
+        Effect.forkChild(begin, { startImmediately: true })
+      ])
+      yield* answered(first, peer)
+      const running = yield* Fiber.join(second)
+      assert.isUndefined(third.pollUnsafe())
+      const [, session] = [yield* peer.nextStream, yield* peer.nextSession]
+      session.close()
+      const last = yield* Fiber.join(third)
+      assert.isTrue(last.connection !== running.connection)
+      yield* answered(last, peer)
+      assert.isFalse(running.stream.closed)
+    }))
+
   test("uses the first address that can be connected to, in their order", () =>
     Effect.gen(function*() {
       const [gone, second, third] = yield* Effect.all([http2Peer(), http2Peer(), http2Peer()])
@@ -150,6 +171,24 @@ describeOnNetworks("a gRPC channel", (test) => {
       assert.strictEqual(channel.state(), "shutdown")
       assert.strictEqual(yield* failure(channel), "ChannelClosed")
       yield* until(() => peer.sessions.size === 0 && states.at(-1) === "shutdown")
+    }))
+
+  test("leaves nothing behind, whenever its scope closes", () =>
+    Effect.gen(function*() {
+      const peers = yield* Effect.all([http2Peer(), http2Peer()])
+      for (const balancing of ["pickFirst", "roundRobin"] as const) {
+        for (let turns = 0; turns < 24; turns++) {
+          const scope = yield* Scope.make()
+          const channel = yield* Scope.provide(openChannel(addresses(...peers), { balancing }), scope)
+          const begun = yield* Effect.forkChild(Effect.map(channel.connection(false), call), { startImmediately: true })
+          yield* Effect.replicateEffect(turn, turns, { discard: true })
+          yield* Scope.close(scope, Exit.void)
+          const exit = yield* Fiber.await(begun)
+          if (Exit.isSuccess(exit)) yield* over(exit.value)
+          assert.strictEqual(channel.state(), "shutdown")
+        }
+      }
+      yield* until(() => peers.every(({ duplexes }) => duplexes.every(({ destroyed }) => destroyed)))
     }))
 
   test("has calls under way finish when its scope closes, and starts no others", () =>

@@ -7,7 +7,6 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Https from "node:https"
-import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Connection from "../../../../src/internal/grpc/client/connection.ts"
 import { KeepAlive, type KeepAliveSettings } from "../../../../src/internal/grpc/client/keepAlive.ts"
@@ -25,8 +24,8 @@ import { blackhole, closedBy, closedPort, rawServer } from "../../../support/ser
 
 const settings = { connectTimeout: Duration.seconds(10), flowControlWindow: 1024 * 1024 }
 
-const connect = (target: Target.Target, keepAlive?: KeepAlive, connectTimeout = settings.connectTimeout) =>
-  Dialer.Dialer.use((path) => Connection.connect(target, { ...settings, path, connectTimeout }, keepAlive))
+const connect = (target: Target.Target, keepAlive?: KeepAlive, onRoom = () => {}) =>
+  Dialer.Dialer.use((path) => Connection.connect(target, { ...settings, path }, keepAlive, onRoom))
 
 const localhost = (port: number) => Result.getOrThrow(Target.parse({ host: "127.0.0.1", port }))
 
@@ -144,11 +143,12 @@ describe("connect", () => {
               server.closeAllConnections()
             })
         )
-        const { port } = server.address() as AddressInfo
+        const address = server.address()
+        assert(typeof address === "object" && address !== null)
         const tls = TlsHandshake.tlsHop(yield* TlsOptions.resolve({ ca: authority.certificate, alpn: ["h2"] }))
         const path = yield* Dialer.Dialer
         const [hop, reason, message] = yield* refusal(
-          Effect.provideService(connect(localhost(port)), Dialer.Dialer, Dialer.through(path, tls))
+          Effect.provideService(connect(localhost(address.port)), Dialer.Dialer, Dialer.through(path, tls))
         )
         assert.deepStrictEqual([hop, reason], ["http/2", "Unknown"])
         assert.match(message, /^no HTTP\/2: .*; it did not choose h2 in the TLS handshake$/)
@@ -212,15 +212,25 @@ describeOnNetworks("a gRPC connection", (test) => {
       assert.isNumber(connection.idleSince())
     }))
 
-  test("has calls wait in the session while the server allows no more of them", () =>
+  test("has as many calls as the server allows, and says when there is room for another one", () =>
     Effect.gen(function*() {
-      const peer = yield* http2Peer({ settings: { maxConcurrentStreams: 1 } })
-      const connection = yield* connect(peer.target)
-      const calls = [call(connection), call(connection), call(connection)]
-      for (const running of calls) {
-        yield* answered(running, peer)
-        assert.strictEqual(running.stream.rstCode, 0)
-      }
+      const peer = yield* http2Peer({ settings: { maxConcurrentStreams: 2 } })
+      let room = 0
+      const connection = yield* connect(peer.target, undefined, () => void room++)
+      const session = yield* peer.nextSession
+      const running = [call(connection), call(connection)]
+      assert.isFalse(connection.usable())
+      assert.isUndefined(connection.endedBy())
+      yield* answered(running[0]!, peer)
+      assert.isTrue(connection.usable())
+      assert.strictEqual(room, 1)
+      yield* answered(running[1]!, peer)
+      assert.strictEqual(room, 1)
+      session.settings({ maxConcurrentStreams: 0 })
+      yield* until(() => !connection.usable())
+      session.settings({ maxConcurrentStreams: 1 })
+      yield* until(() => connection.usable())
+      assert.strictEqual(room, 2)
     }))
 
   test("finishes what is under way when the server goes away, and takes no more", () =>
