@@ -69,7 +69,11 @@ type Failing = Effect.Effect<GrpcSchema.GrpcSchema, DialError | GrpcSchemaError 
 const reasonOf = (effect: Failing) =>
   Effect.map(Effect.flip(effect), (error): Readonly<Record<string, unknown>> => {
     assert(error._tag === "GrpcSchemaError", error.message)
-    return { ...error.reason, message: error.message, isRetryable: error.isRetryable }
+    return {
+      ...Object.fromEntries(Object.entries(error.reason)),
+      message: error.message,
+      isRetryable: error.isRetryable
+    }
   })
 
 /** Every name leads to loopback, and the dials are counted. */
@@ -79,8 +83,9 @@ const everywhereIsHere = (ports: { readonly [target: string]: number }, dialled:
     Effect.map(Dialer.Dialer, (below): Dialer.Dialer["Service"] => ({
       ...below,
       dial: (target, options) => {
-        dialled.push(String(target))
-        return below.dial({ host: "127.0.0.1", port: ports[String(target)] ?? 1 }, options)
+        assert(typeof target === "string")
+        dialled.push(target)
+        return below.dial({ host: "127.0.0.1", port: ports[target] ?? 1 }, options)
       }
     }))
   ).pipe(Layer.provide(Dialer.layer))

@@ -17,20 +17,20 @@ export const setOf = (schema: GrpcSchema, keep: (name: string) => boolean = () =
     create(FileDescriptorSetSchema, { file: filesOf(schema).filter(({ name }) => keep(name)) })
   )
 
-const unknownIn = (value: unknown, path: string): ReadonlyArray<readonly [path: string, bytes: string]> => {
-  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return []
-  return Object.entries(value).flatMap(([key, inner]) =>
-    key === "$unknown"
-      ? [
-        [
-          path,
-          (inner as ReadonlyArray<{ no: number; data: Uint8Array }>).map(({ data, no }) =>
-            `${no}:${Buffer.from(data).toString("hex")}`
-          ).toSorted().join()
-        ] as const
-      ]
-      : unknownIn(inner, `${path}.${key}`)
-  )
+interface Unknown {
+  readonly $unknown?: ReadonlyArray<{ readonly no: number; readonly data: Uint8Array }> | undefined
+}
+
+/** Fields that protobuf-es has no definition of, and where they are. */
+const unknownIn = (value: object & Unknown, path: string): ReadonlyArray<readonly [path: string, bytes: string]> => {
+  const { $unknown = [], ...rest } = value
+  const own = $unknown.map(({ data, no }) => `${no}:${Buffer.from(data).toString("hex")}`).toSorted().join()
+  return [
+    ...(own === "" ? [] : [[path, own] as const]),
+    ...Object.entries(rest).flatMap(([key, inner]) =>
+      typeof inner === "object" && inner !== null ? unknownIn(inner, `${path}.${key}`) : []
+    )
+  ]
 }
 
 /** What a file says, to be compared: the definitions, custom options as bytes, and the comments by path. */

@@ -66,7 +66,7 @@ class Collected {
         try: () => Descriptor.decode(bytes),
         catch: () => bad("the server sent a file that is none")
       })
-      const name = file.name ?? ""
+      const { name } = file
       yield* this.quota.bytes(name, bytes.length)
       if (this.files.has(name)) continue
       yield* this.quota.file(name)

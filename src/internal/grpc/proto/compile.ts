@@ -99,9 +99,6 @@ export const fromDescriptors = (
     const units = new Map<string, Unit>()
     for (const bytes of descriptors) {
       const file = yield* attempt("descriptors", () => Descriptor.decode(bytes))
-      if (file.name === undefined || file.name === "") {
-        return yield* Result.fail(new Syntax({ file: "descriptors", detail: "a file has no name" }))
-      }
       units.set(file.name, { file, bytes, shown: file.name, custom: [] })
     }
     // a Map gives what is added on the way, too

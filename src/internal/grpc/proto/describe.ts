@@ -105,11 +105,12 @@ const oneofOf = ({ partOf }: protobuf.Field) =>
     ? partOf
     : undefined
 
+const longs = new Set(["int64", "sint64", "sfixed64", "uint64", "fixed64"])
+
 const defaultOf = (field: protobuf.Field): Field["default"] => {
   const given: unknown = field.options?.["default"]
-  if (given === undefined || field.repeated) return undefined
-  if (field.type.endsWith("64")) return BigInt(String(given))
-  return typeof given === "number" || typeof given === "boolean" ? given : String(given)
+  if (typeof given !== "string" && typeof given !== "number" && typeof given !== "boolean") return undefined
+  return longs.has(field.type) ? BigInt(given) : given
 }
 
 /** Whether numbers without a name are refused: a feature that protobufjs works out and does not tell. */

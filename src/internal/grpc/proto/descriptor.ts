@@ -1,3 +1,4 @@
+import * as Predicate from "effect/Predicate"
 import protobuf from "protobufjs"
 import Descriptor from "protobufjs/ext/descriptor.js"
 
@@ -128,12 +129,17 @@ export const steps = {
 export const optionsType = (name: string): protobuf.Type =>
   Descriptor.FileDescriptorProto.root.lookupType(`google.protobuf.${name}`)
 
-/** Reads a file's descriptor. Throws what protobufjs throws when the bytes are something else. */
+/** protobufjs gives the shape above to all that it reads; it has no opinion on names. */
+const isFile = (value: unknown): value is File =>
+  Predicate.hasProperty(value, "name") && typeof value.name === "string" && value.name !== ""
+
+/** Reads a file's descriptor. Throws when the bytes are something else. */
 export const decode = (bytes: Uint8Array): File => {
   const type = Descriptor.FileDescriptorProto
-  // lists are there, empty or not, and what else is not given is not there: the shape above
-  const file: unknown = type.toObject(type.decode(bytes), { arrays: true })
-  return file as File
+  // lists are there, empty or not, and what else is not given is not there
+  const file = type.toObject(type.decode(bytes), { arrays: true })
+  if (!isFile(file)) throw new Error("a file has no name")
+  return file
 }
 
 /** Writes a file's descriptor. */

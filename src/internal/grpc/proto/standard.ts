@@ -3,7 +3,8 @@ import protobuf from "protobufjs"
 import Compiled from "protobufjs/ext/descriptor.js"
 import { google } from "./definitions/google.ts"
 import { find as findIn } from "./find.ts"
-import { parse, type Parsed, write } from "./parse.ts"
+import { parse, type Parsed } from "./parse.ts"
+import { write } from "./tree.ts"
 
 const descriptorProto = "google/protobuf/descriptor.proto"
 

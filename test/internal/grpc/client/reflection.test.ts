@@ -67,7 +67,7 @@ describe("the schema of a server", () => {
       const { asked, port } = yield* reflectionServer(honestly(yield* orders))
       const channel = yield* connect(port, { services: ["acme.Stock"] })
       assert.lengthOf(channel.services, 2)
-      assert.deepStrictEqual(asked[0], { host: "", fileContainingSymbol: "acme.Stock" } as object)
+      assert.strictEqual(asked[0]?.fileContainingSymbol, "acme.Stock")
       const reason = yield* reasonOf(connect(port, { services: ["acme.Stock", "acme.Nope"] }))
       assert.deepInclude(reason, { _tag: "BadReflection", why: `"acme.Nope": not found` })
     }))
@@ -163,7 +163,7 @@ describe("the schema of a server", () => {
 
   onLoopback("is no use when files are garbage", () =>
     Effect.gen(function*() {
-      for (const bytes of [[0xff, 0xff], [0x0a, 0x7f], [0x22, 1, 0xff]]) {
+      for (const bytes of [[0xff, 0xff], [0x0a, 0x7f], [0x22, 1, 0xff], []]) {
         const { port } = yield* reflectionServer((request) =>
           request.listServices === undefined ? file(new Uint8Array(bytes)) : list("a.A")
         )
@@ -172,10 +172,6 @@ describe("the schema of a server", () => {
           why: "the server sent a file that is none"
         })
       }
-      const { port } = yield* reflectionServer((request) =>
-        request.listServices === undefined ? file(new Uint8Array()) : list("a.A")
-      )
-      assert.deepInclude(yield* reasonOf(connect(port)), { _tag: "Syntax", file: "descriptors" })
     }))
 
   onLoopback("is no use when files import each other in a circle", () =>
