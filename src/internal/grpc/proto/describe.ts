@@ -27,7 +27,7 @@ export interface Field {
   readonly presence: boolean
   /** Whether a request without it is refused (proto2). */
   readonly required: boolean
-  /** The default that its definition gives it (proto2 and editions), as in responses. An enum's is a name. */
+  /** The default that its definition gives it (proto2 and editions). An enum's is a name, that of bytes text with escapes. */
   readonly default: string | number | boolean | bigint | undefined
   readonly deprecated: boolean
   readonly comment: string | undefined

@@ -65,6 +65,14 @@ const described = ({ comment, deprecated }: Pick<Field, "comment" | "deprecated"
   ...(deprecated ? { deprecated } : {})
 })
 
+/** A default that JSON can hold, if there is one. */
+const defaultOf = (field: Field): JsonSchema => {
+  const given = field.default
+  return given === undefined || field.type === "bytes" || (typeof given === "number" && !Number.isFinite(given))
+    ? {}
+    : { default: typeof given === "bigint" ? String(given) : given }
+}
+
 const fieldSchema = (field: Field): JsonSchema => {
   const type = scalars[field.type] ?? reference(field.type)
   const shape = field.mapKey !== undefined
@@ -72,12 +80,7 @@ const fieldSchema = (field: Field): JsonSchema => {
     : field.repeated
     ? { type: "array", items: type }
     : type
-  const given = field.default
-  return {
-    ...shape,
-    ...described(field),
-    ...(given === undefined ? {} : { default: typeof given === "bigint" ? String(given) : given })
-  }
+  return { ...shape, ...described(field), ...defaultOf(field) }
 }
 
 /** One of them or none. */
