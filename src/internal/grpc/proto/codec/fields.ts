@@ -110,8 +110,13 @@ const list = (into: Fields, key: string): Array<unknown> => {
 
 const repeated = (field: protobuf.Field, element: Element, { key }: FieldNames): FieldPlan["readers"] => {
   const one: Read = (reader, into, depth) => {
-    const value = element.get(reader, depth, undefined)
-    if (value !== undefined) list(into, key).push(value)
+    const items = list(into, key)
+    try {
+      const value = element.get(reader, depth, undefined)
+      if (value !== undefined) items.push(value)
+    } catch (thrown) {
+      throw problemOf(thrown, element.name).within(items.length)
+    }
   }
   const packed: Read = (reader, into, depth) => {
     const outer = narrow(reader)

@@ -7,7 +7,12 @@ const form = { isObject: false, showsFields: false, takesNull: false, merges: tr
 /** `Int64Value` and the like: the value alone. */
 export const wrapper: Form = {
   ...form,
-  toFields: (given) => isFields(given) ? given : { value: given },
+  toFields: (given) => {
+    if (isFields(given)) return given
+    // as the value of a field, null would be nothing
+    if (given === null || given === undefined) throw wrong("a value", kindOf(given))
+    return { value: given }
+  },
   fromFields: ({ value }) => value
 }
 
