@@ -99,6 +99,7 @@ class Http2Connection implements Connection {
   private readonly isRetired = Deferred.makeUnsafe<void>()
   private readonly isOver = Deferred.makeUnsafe<void>()
   private reason: string | undefined
+  private isGoing = false
   /** The error behind the reason, where there is one. */
   cause: Error | undefined
   private quietSince: number
@@ -149,17 +150,27 @@ class Http2Connection implements Connection {
   }
 
   readonly retire = (why: string) => {
-    if (this.reason !== undefined) return
-    this.reason = why
-    Deferred.doneUnsafe(this.isRetired, Exit.void)
-    if (this.calls.size === 0) Deferred.doneUnsafe(this.isOver, Exit.void)
+    if (this.reason === undefined) this.stop(why)
+  }
+
+  /** The other side ends it: that, and nothing that comes after it or that we had in mind, is why calls fail. */
+  readonly goesAway = (why: string) => {
+    if (this.isGoing) return
+    this.isGoing = true
+    this.stop(why)
   }
 
   /** It is gone, whatever calls there are. */
   readonly lost = (why: string, cause?: Error) => {
-    if (this.reason === undefined) this.cause = cause
-    this.retire(why)
+    this.cause ??= cause
+    this.goesAway(why)
     Deferred.doneUnsafe(this.isOver, Exit.void)
+  }
+
+  private stop(why: string) {
+    this.reason = why
+    Deferred.doneUnsafe(this.isRetired, Exit.void)
+    if (this.calls.size === 0) Deferred.doneUnsafe(this.isOver, Exit.void)
   }
 }
 
@@ -204,7 +215,7 @@ const begin = (
       const why = `the server is going away (${http2Codes[code] ?? code})${words === "" ? "" : `: ${words}`}`
       if (code === Http2.constants.NGHTTP2_ENHANCE_YOUR_CALM && words === "too_many_pings") keepAlive?.slowDown()
       // at any other code the session destroys itself
-      if (code === Http2.constants.NGHTTP2_NO_ERROR) connection.retire(why)
+      if (code === Http2.constants.NGHTTP2_NO_ERROR) connection.goesAway(why)
       else connection.lost(why)
     })
     .once("close", () => connection.lost("the connection was lost: it was closed"))
@@ -245,7 +256,7 @@ const greeted = (connection: Http2Connection, duplex: Duplex): Effect.Effect<voi
 
 const close = ({ lost, session }: Http2Connection, duplex: Duplex): Effect.Effect<void> =>
   Effect.suspend(() => {
-    lost("the channel was closed")
+    lost("the connection was closed")
     // says so to the server and ends the stream
     session.destroy()
     return destroyWhenFlushed(duplex)

@@ -245,6 +245,8 @@ describeOnNetworks("a gRPC connection", (test) => {
       yield* connection.retired
       assert.isFalse(connection.usable())
       assert.strictEqual(connection.endedBy(), "the server is going away (NO_ERROR)")
+      connection.retire("for another reason")
+      assert.strictEqual(connection.endedBy(), "the server is going away (NO_ERROR)")
       yield* turn
       assert.isUndefined(isOver.pollUnsafe())
       stream.respond({ ":status": 200 }, { endStream: true })
@@ -265,6 +267,22 @@ describeOnNetworks("a gRPC connection", (test) => {
       yield* over(running)
       assert.match(String(running.endedBy()), /^the connection was lost: /)
       yield* connection.over
+    }))
+
+  test("finishes what is under way when it is retired, and tells calls of what happens to it then", () =>
+    Effect.gen(function*() {
+      const peer = yield* http2Peer()
+      const connection = yield* connect(peer.target)
+      const running = [call(connection), call(connection)]
+      connection.retire("nobody wants it")
+      assert.isFalse(connection.usable())
+      assert.strictEqual(connection.endedBy(), "nobody wants it")
+      yield* answered(running[0]!, peer)
+      assert.strictEqual(running[0]!.stream.rstCode, 0)
+      yield* peer.nextStream
+      peer.duplexes[0]?.destroy()
+      yield* over(running[1]!)
+      assert.match(String(running[1]!.endedBy()), /^the connection was lost: /)
     }))
 
   test("goes with its scope, and tells the server", () =>
