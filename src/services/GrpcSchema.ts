@@ -22,10 +22,29 @@
  *   numbers are numbers or decimal text, as JSON has neither bytes nor `bigint`.
  * - `schema.files` are all definitions as `protoc` would write them, for tools that read descriptors.
  *
+ * **Well-known types**
+ *
+ * | Type of `google.protobuf` | In a response | In a request, besides that |
+ * | --- | --- | --- |
+ * | `Timestamp` | `{ seconds: 1700000000n, nanos: 5 }` | a `Date`, an Effect `DateTime`, RFC 3339 text such as `"2026-01-31T12:00:00.5Z"` |
+ * | `Duration` | `{ seconds: 1n, nanos: 500000000 }` | an Effect `Duration`, text such as `"1.5s"` |
+ * | `Struct`, `Value`, `ListValue` | the JSON value; `null` is a value in them, not "not set" | |
+ * | `StringValue`, `Int64Value` and the other wrappers | the value alone | `{ value }` |
+ * | `FieldMask` | an array of paths, as the server wrote them | `{ paths }`, text with commas between the paths |
+ * | `Any` | `{ "@type": "type.googleapis.com/acme.Order", ...fields }`; `{ "@type", value }` when a well-known type is inside; `{ typeUrl, value }` with the bytes when the definitions do not have the type | |
+ * | `Empty` | `{}` | |
+ *
+ * - Times and durations outside of what protobuf allows are refused in requests: years before 1 and after 9999, nanoseconds
+ *   of another sign than the seconds.
+ * - A whole request or response is always an object. A wrapper, `Value`, `ListValue` or `FieldMask` that is one, and not a
+ *   field of one, has the fields of its message: `{ value: "text" }`, `{ paths: ["a"] }`.
+ * - `Timestamp` and `Duration` of this module are Effect schemas of the two, for messages that are described with `Schema`.
+ *
  * **Gotchas**
  *
- * Well-known types are messages like any other, not the special JSON forms: a `Timestamp` is
- * `{ seconds: 1700000000n, nanos: 0 }`.
+ * - Bytes are read into memory that small ones share: a `Uint8Array` has a part of its `.buffer`.
+ * - Extensions of proto2 go by their full name in brackets, such as `"[acme.note]"`. Fields that the definitions do not
+ *   have are dropped when a response is read.
  *
  * **Example** (Listing what a definition offers)
  *
@@ -43,7 +62,10 @@
  *
  * @since 0.1.0
  */
+import type * as DateTime from "effect/DateTime"
+import type * as EffectDuration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import type { DialError } from "../errors/DialError.ts"
 import { GrpcSchemaError, Syntax } from "../errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
@@ -54,7 +76,18 @@ import * as Fetch from "../internal/grpc/proto/fetch.ts"
 import * as Load from "../internal/grpc/proto/load.ts"
 import { descriptorsOf } from "../internal/grpc/proto/packageDefinition.ts"
 import { type GrpcSchema, make } from "../internal/grpc/proto/schema.ts"
+import * as WellKnown from "../internal/grpc/proto/wellKnownSchemas.ts"
 import * as Dialer from "./Dialer.ts"
+
+export type {
+  /**
+   * A `google.protobuf.Timestamp` or `google.protobuf.Duration` as messages have it.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  SecondsAndNanos
+} from "../internal/grpc/proto/wellKnownSchemas.ts"
 
 export type {
   /**
@@ -423,3 +456,30 @@ export const fromPackageDefinition = (
  * @since 0.1.0
  */
 export const fromReflection = (options: ReflectionOptions = {}): FromReflection => ({ _tag: "FromReflection", options })
+
+/**
+ * A `google.protobuf.Timestamp`, for messages that are described with Effect schemas: `DateTime.Utc` in the program,
+ * `{ seconds, nanos }` in the message. A `DateTime` holds milliseconds, so what is below is cut off when one is read.
+ *
+ * **Example** (A message with a time in it)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { GrpcSchema } from "hawser"
+ *
+ * const Order = Schema.Struct({ id: Schema.String, placedAt: GrpcSchema.Timestamp })
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Timestamp: Schema.Codec<DateTime.Utc, WellKnown.SecondsAndNanos> = WellKnown.Timestamp
+
+/**
+ * A `google.protobuf.Duration`, for messages that are described with Effect schemas: an Effect `Duration` in the program,
+ * `{ seconds, nanos }` in the message, exact to the nanosecond. An infinite duration cannot be encoded.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Duration: Schema.Codec<EffectDuration.Duration, WellKnown.SecondsAndNanos> = WellKnown.Duration
