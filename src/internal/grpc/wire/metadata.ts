@@ -71,7 +71,10 @@ export const addMetadata = (
     const given = input[key]
     if (given === undefined) continue
     const name = key.toLowerCase()
-    if (!/^[0-9a-z_.-]+$/.test(name)) return Result.fail(wrong(key, "under a name of letters, digits, _, - and ."))
+    // the one name that an object would not take
+    if (!/^[0-9a-z_.-]+$/.test(name) || name === "__proto__") {
+      return Result.fail(wrong(key, "under a name of letters, digits, _, - and ."))
+    }
     if (reserved.has(name)) return Result.fail(wrong(key, "under a name that gRPC does not use itself"))
     for (const value of isMany(given) ? given : [given]) {
       const text = asText(name, value)
@@ -83,7 +86,7 @@ export const addMetadata = (
             : "printable ASCII without spaces around it, or bytes under a name that ends in -bin"
         ))
       }
-      const before = headers[name]
+      const before = Object.hasOwn(headers, name) ? headers[name] : undefined
       if (before === undefined) headers[name] = text
       else if (once.has(name)) return Result.fail(wrong(key, "given once"))
       else if (Array.isArray(before)) before.push(text)
@@ -108,10 +111,10 @@ const valuesOf = <A>(record: Record<string, Array<A>>, name: string): Array<A> =
 }
 
 /** What the peer's program said in headers, without what HTTP/2 and gRPC said. */
-export const decodeMetadata = (headers: RawHeaders | undefined): Metadata => {
+export const decodeMetadata = (headers: RawHeaders = []): Metadata => {
   const text: Record<string, Array<string>> = {}
   const binary: Record<string, Array<Uint8Array>> = {}
-  for (let at = 0; headers !== undefined && at < headers.length; at += 2) {
+  for (let at = 0; at < headers.length; at += 2) {
     const name = headers[at]!
     const value = headers[at + 1]!
     if (name.startsWith(":") || (reserved.has(name) && name !== "user-agent")) continue

@@ -45,17 +45,21 @@ export interface Status {
 /** A status that this side makes. */
 export const ownStatus = (code: number, message: string): Status => ({ code, message, trailers: undefined })
 
-/** The header `grpc-message`: UTF-8, all but printable ASCII percent-encoded, and the percent sign too. */
-export const encodeMessage = (message: string): string =>
-  /^[ -$&-~]*$/.test(message)
-    ? message
-    : Array.from(
-      Buffer.from(message),
-      (byte) =>
-        byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-          ? String.fromCharCode(byte)
-          : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`
-    ).join("")
+/**
+ * The header `grpc-message`: UTF-8, all but printable ASCII percent-encoded, and the percent sign too. So are spaces at
+ * either end: HTTP/2 drops headers that have some.
+ */
+export const encodeMessage = (message: string): string => {
+  if (/^(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?$/.test(message)) return message
+  const bytes = Buffer.from(message)
+  return Array.from(bytes, (byte, index) => {
+    const isPlain = byte > 0x20 && byte < 0x7f && byte !== 0x25
+    const isInside = index > 0 && index < bytes.length - 1
+    return isPlain || (byte === 0x20 && isInside)
+      ? String.fromCharCode(byte)
+      : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`
+  }).join("")
+}
 
 /** The text of a header `grpc-message`. What is not an escape stays as it is, as gRPC demands. */
 export const decodeMessage = (header: string): string => {
@@ -108,17 +112,25 @@ export const statusOfHttp = (status: number, detail: string): Status => {
 
 const { constants } = Http2
 
-/** Names of HTTP/2's error codes, such as `REFUSED_STREAM`. */
-const resetNames = new Map(
-  Object.entries(constants).flatMap(([name, value]) =>
-    /^NGHTTP2_(NO_ERROR|[A-Z]+_ERROR|SETTINGS_TIMEOUT|STREAM_CLOSED|REFUSED_STREAM|CANCEL|ENHANCE_YOUR_CALM|INADEQUATE_SECURITY|HTTP_1_1_REQUIRED)$/
-        .test(name) && typeof value === "number" && value >= 0
-      ? [[value, name.slice("NGHTTP2_".length)]]
-      : []
-  )
-)
+/** HTTP/2's error codes, in the order of their numbers (RFC 9113, section 7). */
+const resetNames = [
+  "NO_ERROR",
+  "PROTOCOL_ERROR",
+  "INTERNAL_ERROR",
+  "FLOW_CONTROL_ERROR",
+  "SETTINGS_TIMEOUT",
+  "STREAM_CLOSED",
+  "FRAME_SIZE_ERROR",
+  "REFUSED_STREAM",
+  "CANCEL",
+  "COMPRESSION_ERROR",
+  "CONNECT_ERROR",
+  "ENHANCE_YOUR_CALM",
+  "INADEQUATE_SECURITY",
+  "HTTP_1_1_REQUIRED"
+]
 
-export const resetName = (code: number): string => resetNames.get(code) ?? `error ${code}`
+export const resetName = (code: number): string => resetNames[code] ?? `error ${code}`
 
 /** What a reset stream is (gRPC over HTTP/2, Errors). */
 export const statusOfReset = (code: number): Status => {
@@ -137,12 +149,10 @@ export const statusOfReset = (code: number): Status => {
   }
 }
 
-const detailsHeader = "grpc-status-details-bin"
-
 /** What the error of a status says. */
 export const reasonOf = ({ code, message, trailers }: Status): GrpcErrorReason => {
   if (trailers === undefined) return reasonFromCode(code, message)
   const metadata: Metadata = decodeMetadata(trailers)
-  const details = metadata.binary[detailsHeader]?.[0]
+  const details = metadata.binary[Details.detailsTrailer]?.[0]
   return reasonFromCode(code, message, metadata, details === undefined ? [] : Details.decode(details))
 }
