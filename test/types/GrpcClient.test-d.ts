@@ -7,8 +7,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { describe, expectTypeOf, it } from "vitest"
 import type { Metadata } from "../../src/errors/GrpcError.ts"
+import type { GrpcSchemaError } from "../../src/errors/GrpcSchemaError.ts"
 import type { CallError } from "../../src/internal/grpc/client/callOptions.ts"
 import type { ProtobufEsInit, ProtobufEsShape } from "../../src/internal/grpc/typed/protobufEs.ts"
+import type { GrpcChannel } from "../../src/services/GrpcChannel.ts"
 import type {
   Bidi,
   Client,
@@ -23,7 +25,7 @@ import * as GrpcService from "../../src/services/GrpcService.ts"
 import type * as TsProto from "../support/grpc/generated/shop.ts"
 import type * as Es from "../support/grpc/generated/shop_pb.js"
 
-declare const client: <S extends TypedService>(service: S) => Client<S>
+declare const channel: GrpcChannel
 
 const ItemSchema = Schema.Struct({ id: Schema.String, madeAt: Schema.DateFromString })
 const ShopSchema = GrpcService.make("acme.shop.v1.Shop", {
@@ -159,11 +161,15 @@ describe("GrpcClient", () => {
     >()
   })
 
+  it("is made of a service, if that and the schema of the channel agree", () => {
+    expectTypeOf(channel.client(ShopSchema)).toEqualTypeOf<Effect.Effect<Client<typeof ShopSchema>, GrpcSchemaError>>()
+  })
+
   it("takes services and nothing else", () => {
     // @ts-expect-error a class of protobuf-es, not a service
-    expectTypeOf(() => client(message))
+    expectTypeOf(() => channel.client(message))
     // @ts-expect-error not an object of methods
-    expectTypeOf(() => client({ getItem: 1 }))
+    expectTypeOf(() => channel.client({ getItem: 1 }))
     // @ts-expect-error schemas that encode to something else than an object
     expectTypeOf(() => GrpcService.unary({ payload: Schema.String, success: ItemSchema }))
   })

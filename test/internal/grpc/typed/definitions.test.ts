@@ -2,9 +2,11 @@ import { create } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { MethodKind } from "../../../../src/internal/grpc/definition.ts"
 import type { GrpcSchema } from "../../../../src/internal/grpc/proto/schema.ts"
 import { definitionsOf, type TypedService } from "../../../../src/internal/grpc/typed/definitions.ts"
+import * as GrpcService from "../../../../src/services/GrpcService.ts"
 import { ShopService } from "../../../support/grpc/generated/shop.ts"
 import * as Es from "../../../support/grpc/generated/shop_pb.js"
 import { loadShop, Shop } from "../../../support/grpc/shop.ts"
@@ -14,6 +16,25 @@ const sources: ReadonlyArray<readonly [string, TypedService, (key: string) => st
   ["protobuf-es", Es.Shop, (name) => name.charAt(0).toLowerCase() + name.slice(1)],
   ["Effect schemas", Shop, (name) => name]
 ]
+
+const Text = Schema.String.check(Schema.makeFilter((text) => text.isWellFormed()))
+
+// what is not among these two, ts-proto loses
+const Key = Text.check(Schema.makeFilter((text) => text !== "__proto__"))
+const Real = Schema.Finite.check(Schema.makeFilter((real) => !Object.is(real, -0)))
+
+/** Items of all kinds, as far as every source tells them apart. */
+const Random = Schema.Struct({
+  id: Text,
+  priceCents: Schema.BigInt.check(Schema.isBetweenBigInt({ minimum: -(2n ** 63n), maximum: 2n ** 63n - 1n })),
+  colour: Schema.Literals(["COLOUR_UNSPECIFIED", "COLOUR_RED", "COLOUR_BLUE"]),
+  picture: Schema.Uint8Array,
+  tags: Schema.Array(Text),
+  stock: Schema.Record(Key, Schema.Number.check(Schema.isInt32())),
+  note: Schema.optionalKey(Text),
+  size: Schema.optionalKey(Schema.Struct({ width: Real, height: Real })),
+  courier: Schema.optionalKey(Text)
+})
 
 /** The method that a source calls by this name, with what it says of it. */
 const methodOf = Effect.fnUntraced(function*(service: TypedService, name: string, loaded?: GrpcSchema) {
@@ -110,4 +131,24 @@ describe("definitionsOf", () => {
         whole
       )
     }))
+
+  it.effect.prop(
+    "reads with every source what any other writes",
+    { item: Random },
+    ({ item }) =>
+      Effect.gen(function*() {
+        const loaded = yield* loadShop
+        const service = GrpcService.make("acme.shop.v1.Shop", {
+          Exchange: GrpcService.bidi({ payload: Random, success: Random })
+        })
+        const schema = yield* methodOf(service, "Exchange", loaded)
+        let bytes = yield* Effect.fromResult(schema.request.encode(item))
+        for (const source of [ShopService, Es.Shop]) {
+          const { request, response } = yield* methodOf(source, "Exchange")
+          const value = yield* Effect.fromResult(request.decode(bytes))
+          bytes = yield* Effect.fromResult(response.encode(value))
+        }
+        assert.deepEqual(yield* Effect.fromResult(schema.response.decode(bytes)), item)
+      })
+  )
 })
