@@ -31,6 +31,11 @@ export interface Connection {
   /** A call has begun: it opens one stream and is under way until `ended`. */
   readonly opened: (call: Call) => void
   readonly ended: (call: Call) => void
+  /**
+   * The same for calls of the channel's own: the server counts them, but they do not keep the connection from being idle,
+   * and nobody waits for them to end.
+   */
+  readonly aside: () => Connection
   readonly calls: ReadonlySet<Call>
   /** Since when there is no call, in milliseconds of the clock; `undefined` while there are calls. */
   readonly idleSince: () => number | undefined
@@ -95,6 +100,7 @@ class Http2Connection implements Connection {
   readonly session: Http2.ClientHttp2Session
   readonly target: Target.Target
   readonly calls = new Set<Call>()
+  private readonly asides = new Set<Call>()
   private readonly clock: Clock.Clock
   private readonly isRetired = Deferred.makeUnsafe<void>()
   private readonly isOver = Deferred.makeUnsafe<void>()
@@ -124,7 +130,11 @@ class Http2Connection implements Connection {
     this.quietSince = clock.currentTimeMillisUnsafe()
   }
 
-  readonly usable = () => this.reason === undefined && this.calls.size < this.limit
+  private get room() {
+    return this.limit - this.calls.size - this.asides.size
+  }
+
+  readonly usable = () => this.reason === undefined && this.room > 0
   readonly endedBy = () => this.reason
   readonly idleSince = () => this.calls.size === 0 ? this.quietSince : undefined
 
@@ -139,7 +149,20 @@ class Http2Connection implements Connection {
       this.quietSince = this.clock.currentTimeMillisUnsafe()
       if (this.reason !== undefined) Deferred.doneUnsafe(this.isOver, Exit.void)
     }
-    if (this.calls.size === this.limit - 1) this.onRoom()
+    if (this.room === 1) this.onRoom()
+  }
+
+  readonly aside = (): Connection => {
+    const { aside, calls, endedBy, idleSince, over, retire, retired, session, target } = this
+    return {
+      ...{ aside, calls, endedBy, idleSince, over, retire, retired, session, target },
+      // it may wait in the session for the others
+      usable: () => this.reason === undefined,
+      opened: (call) => void this.asides.add(call),
+      ended: (call) => {
+        if (this.asides.delete(call) && this.room === 1) this.onRoom()
+      }
+    }
   }
 
   /** The server says how many calls it allows at a time. */

@@ -104,8 +104,7 @@ export const make = Effect.fnUntraced(function*(
   /** Uses a connection until it takes no more calls, or while its server says that it is healthy. */
   const follow = (current: Connection) => {
     if (settings.onConnected === undefined) return Effect.andThen(use(current), current.retired)
-    // what asks is none of the calls that keep a connection from being idle
-    const health = settings.onConnected({ ...current, opened: () => {}, ended: () => {} })
+    const health = settings.onConnected(current.aside())
     return Effect.raceFirst(
       current.retired,
       Effect.andThen(Stream.runForEach(health, (healthy) => healthy ? use(current) : refrain(current)), Effect.never)

@@ -212,6 +212,20 @@ describeOnNetworks("a gRPC connection", (test) => {
       assert.isNumber(connection.idleSince())
     }))
 
+  test("understands a server that has spoken long before it is listened to", () =>
+    Effect.gen(function*() {
+      const peer = yield* http2Peer()
+      const path = yield* Dialer.Dialer
+      const slow = Dialer.Dialer.of({
+        ...path,
+        dial: (target, options) => Effect.tap(path.dial(target, options), () => Effect.sleep("100 millis"))
+      })
+      const connection = yield* Effect.provideService(connect(peer.target), Dialer.Dialer, slow)
+      const running = call(connection)
+      yield* answered(running, peer)
+      assert.strictEqual(running.stream.rstCode, 0)
+    }))
+
   test("has as many calls as the server allows, and says when there is room for another one", () =>
     Effect.gen(function*() {
       const peer = yield* http2Peer({ settings: { maxConcurrentStreams: 2 } })
@@ -226,11 +240,19 @@ describeOnNetworks("a gRPC connection", (test) => {
       assert.strictEqual(room, 1)
       yield* answered(running[1]!, peer)
       assert.strictEqual(room, 1)
+      const aside = call(connection.aside())
+      assert.isNumber(connection.idleSince())
+      const other = call(connection)
+      assert.isFalse(connection.usable())
+      yield* answered(aside, peer)
+      assert.isTrue(connection.usable())
+      assert.strictEqual(room, 2)
+      yield* answered(other, peer)
       session.settings({ maxConcurrentStreams: 0 })
       yield* until(() => !connection.usable())
       session.settings({ maxConcurrentStreams: 1 })
       yield* until(() => connection.usable())
-      assert.strictEqual(room, 2)
+      assert.strictEqual(room, 3)
     }))
 
   test("finishes what is under way when the server goes away, and takes no more", () =>
