@@ -11,6 +11,7 @@ import type { DialError } from "../../src/errors/DialError.ts"
 import type { GrpcSchemaError } from "../../src/errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../../src/errors/TlsConfigError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
+import * as Grpc from "../../src/services/Grpc.ts"
 import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
 import { leavesNothing } from "../support/leaks.ts"
@@ -363,6 +364,24 @@ describe("fromUrl", () => {
         if (socket.destroyed) resume(Effect.void)
         else socket.once("close", () => resume(Effect.void))
       })
+    }))
+})
+
+describe("Grpc.connect", () => {
+  live("fetches its schema over the same Dialer", () =>
+    Effect.gen(function*() {
+      const { port } = yield* pages({ "/a.proto": alone })
+      const dialled: Array<string> = []
+      const grpc = Grpc.layer.pipe(Layer.provide(everywhereIsHere({ "definitions.example:80": port }, dialled)))
+      const channel = yield* Grpc.Grpc.use((grpc) =>
+        grpc.connect({
+          url: "http://server.example:50051",
+          lazy: true,
+          schema: GrpcSchema.fromUrl("http://definitions.example/a.proto")
+        })
+      ).pipe(Effect.provide(grpc))
+      assert.deepStrictEqual(channel.services.map(({ name }) => name), ["acme.S"])
+      assert.deepStrictEqual(dialled, ["definitions.example:80"])
     }))
 })
 

@@ -1,8 +1,12 @@
 import { assert, describe } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as GrpcSchema from "../../../../src/services/GrpcSchema.ts"
+import * as GrpcServer from "../../../../src/services/GrpcServer.ts"
+import * as Listener from "../../../../src/services/Listener.ts"
 import { connectTo, onLoopback } from "../../../support/grpc.ts"
 import { honestly, reflectionServer } from "../../../support/grpc/reflectionServer.ts"
 import { reasonOf } from "../../../support/reason.ts"
@@ -240,5 +244,31 @@ describe("the schema of a server", () => {
       const connecting = yield* Effect.forkChild(connect(port))
       yield* Deferred.await(asked)
       yield* Fiber.interrupt(connecting)
+    }))
+
+  onLoopback("comes from this library's own server, comments and all", () =>
+    Effect.gen(function*() {
+      const server = yield* Layer.build(GrpcServer.layer({
+        services: [
+          GrpcServer.service(
+            GrpcSchema.fromSource(`
+              syntax = "proto3";
+              package acme;
+              import "google/protobuf/timestamp.proto";
+              // Greets.
+              service Greeter { rpc Greet(Hello) returns (Hello); }
+              message Hello { string name = 1; google.protobuf.Timestamp at = 2; }`),
+            "acme.Greeter",
+            { Greet: GrpcServer.unary((request) => Effect.succeed({ name: `Hello ${String(request["name"])}` })) }
+          )
+        ],
+        port: 0
+      })).pipe(Effect.provide(Listener.layer))
+      const { address } = Context.get(server, GrpcServer.GrpcServer)
+      assert("port" in address)
+      const channel = yield* connectTo(address.port, { schema: GrpcSchema.fromReflection() })
+      const greeter = channel.services.find(({ name }) => name === "acme.Greeter")
+      assert.strictEqual(greeter?.comment, "Greets.")
+      assert.deepInclude(yield* channel.unary("acme.Greeter/Greet", { name: "Ada" }), { name: "Hello Ada" })
     }))
 })
