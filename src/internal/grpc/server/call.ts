@@ -259,11 +259,25 @@ export class Call implements ServerCall, Outlet {
     else this.end(problem.code, problem.message)
   }
 
-  /** The client has sent its last message. */
+  /**
+   * The client has sent its last message. Or it has cancelled the call: a client on Node ends a stream right before it
+   * resets it. A handler could take that for all that was to come, so it is not told before the reset has had the time to
+   * arrive; where there is only one message, nobody can be mistaken.
+   */
   requestEnded(): void {
+    if (this.route.requestStream) setImmediate(() => setImmediate(() => this.endRequests()))
+    else this.endRequest()
+  }
+
+  private endRequests(): void {
+    if (this.over) return
+    this.incoming.finish()
+    this.wake()
+  }
+
+  private endRequest(): void {
     this.incoming.finish()
     if (this.over) return
-    if (this.route.requestStream) return this.wake()
     if (this.request === undefined || !this.incoming.isEmpty) this.refuse(wrongNumber)
     else this.run()
   }
