@@ -55,6 +55,26 @@ describeOnNetworks("the reflection of a gRPC server", (test) => {
         schema: GrpcSchema.fromReflection()
       }))
 
+  test("keeps apart what two schemas call the same", () =>
+    Effect.gen(function*() {
+      const answering = (name: string) =>
+        GrpcServer.service(
+          GrpcSchema.fromSource(`
+            syntax = "proto3";
+            package acme.${name};
+            message Nothing {}
+            message Name { string ${name} = 1; }
+            service Who { rpc Are(Nothing) returns (Name); }
+          `),
+          `acme.${name}.Who`,
+          { Are: GrpcServer.unary(() => Effect.succeed({ [name]: name })) }
+        )
+      const channel = yield* connect(yield* serve([answering("one"), answering("two")]))
+      for (const name of ["one", "two"]) {
+        assert.deepStrictEqual(yield* channel.unary(`acme.${name}.Who/Are`, {}), { [name]: name })
+      }
+    }))
+
   test("is all that a client needs", () =>
     Effect.gen(function*() {
       const channel = yield* connect(yield* serve([clocks]))

@@ -1,4 +1,5 @@
 import * as Descriptor from "../proto/descriptor.ts"
+import { rename } from "../proto/rename.ts"
 
 /** A file of definitions, compiled. */
 export interface ReflectedFile {
@@ -57,27 +58,47 @@ export class Index {
   private readonly symbols = new Map<string, ReflectedFile>()
   private readonly extensions = new Map<string, Map<number, ReflectedFile>>()
 
-  /**
-   * Of sets of files, each of which knows nothing of the others: two can have different files of one name. Asked for by its
-   * name, it is the first; asked for by what it defines, it is the right one.
-   */
+  /** Of sets of files, each of which knows nothing of the others. */
   constructor(sets: Iterable<ReadonlyArray<ReflectedFile>>) {
     for (const files of new Set(sets)) {
-      const byName = new Map(files.map((file) => [file.name, this.known(file)]))
-      for (const file of byName.values()) {
-        if (this.imports.has(file)) continue
-        this.imports.set(file, file.dependencies.flatMap((name) => byName.get(name) ?? []))
-        this.add(file)
+      const byName = new Map(files.map((file) => [file.name, file]))
+      const taken = new Map<ReflectedFile, ReflectedFile>()
+      const take = (file: ReflectedFile): ReflectedFile => {
+        const before = taken.get(file)
+        if (before !== undefined) return before
+        const imports = file.dependencies.flatMap((name) => {
+          const imported = byName.get(name)
+          return imported === undefined ? [] : [[name, take(imported)] as const]
+        })
+        const known = this.take(file, new Map(imports))
+        taken.set(file, known)
+        return known
       }
+      for (const file of files) take(file)
     }
   }
 
-  /** The same file from another set, where there is one. */
-  private known(file: ReflectedFile): ReflectedFile {
-    const first = this.files.get(file.name)
-    if (first !== undefined) return Buffer.compare(first.bytes, file.bytes) === 0 ? first : file
-    this.files.set(file.name, file)
-    return file
+  /**
+   * Keeps a file, or finds the same one from another set. Clients know files by their names: one whose name another file
+   * has gets a new one, and those that import it learn it.
+   */
+  private take(file: ReflectedFile, imports: ReadonlyMap<string, ReflectedFile>): ReflectedFile {
+    for (let count = 1;; count++) {
+      const name = count === 1 ? file.name : `${count}/${file.name}`
+      const named = (before: string) => before === file.name ? name : imports.get(before)?.name ?? before
+      const isSame = [file.name, ...file.dependencies].every((before) => named(before) === before)
+      const known = isSame
+        ? file
+        : { name, dependencies: file.dependencies.map(named), bytes: rename(file.bytes, named) }
+      const before = this.files.get(name)
+      if (before === undefined) {
+        this.files.set(name, known)
+        this.imports.set(known, [...imports.values()])
+        this.add(known)
+        return known
+      }
+      if (Buffer.compare(before.bytes, known.bytes) === 0) return before
+    }
   }
 
   private add(file: ReflectedFile) {

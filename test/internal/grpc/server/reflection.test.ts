@@ -221,33 +221,49 @@ describe("reflection of a server", () => {
       assert.deepStrictEqual(answers, [notFound(request, "acme.Generated")])
     }))
 
-  it.effect("tells files of one name from two schemas apart by what they define", () =>
+  it.effect("gives files of one name from two schemas two names", () =>
     Effect.gen(function*() {
-      const service = (name: string) =>
+      const service = (name: string, common = name) =>
         Effect.map(
           GrpcSchema.fromSources({
-            "common.proto": `syntax = "proto3"; message ${name}Common {}`,
+            "common.proto": `syntax = "proto3"; package common; message ${common} {}`,
+            "middle.proto":
+              `syntax = "proto3"; import "common.proto"; message ${name}Middle { common.${common} of = 1; }`,
             "service.proto": `
               syntax = "proto3";
-              import "common.proto";
-              service ${name} { rpc Get(${name}Common) returns (${name}Common); }
+              import "middle.proto";
+              import "google/protobuf/empty.proto";
+              service ${name} { rpc Get(google.protobuf.Empty) returns (${name}Middle); }
             `
           }),
           ({ files }) => ({ name, files })
         )
-      const services = [yield* service("One"), yield* service("Other")]
-      for (const name of ["One", "Other"]) {
+      const one = yield* service("One")
+      const services = [one, yield* service("Two"), { ...one, files: [...one.files] }, yield* service("Three", "Two")]
+      const empty = "google/protobuf/empty.proto"
+      const expected = {
+        One: ["service.proto", "middle.proto", empty, "common.proto"],
+        Two: ["2/service.proto", "2/middle.proto", empty, "2/common.proto"],
+        Three: ["3/service.proto", "3/middle.proto", empty, "2/common.proto"]
+      }
+      for (const [name, files] of Object.entries(expected)) {
         const [answer] = yield* ask(services, [{ fileContainingSymbol: name }])
         assert(answer !== undefined && isFiles(answer))
-        const files = answer.fileDescriptorResponse.fileDescriptorProto.map((bytes) =>
+        const descriptors = answer.fileDescriptorResponse.fileDescriptorProto.map((bytes) =>
           fromBinary(FileDescriptorProtoSchema, bytes)
         )
-        assert.deepStrictEqual(files.map(({ name }) => name), ["service.proto", "common.proto"])
-        assert.strictEqual(files[0]?.service[0]?.name, name)
-        assert.strictEqual(files[1]?.messageType[0]?.name, `${name}Common`)
+        assert.deepStrictEqual(descriptors.map((file) => file.name), files)
+        const [service, middle] = descriptors
+        assert.strictEqual(service?.service[0]?.name, name)
+        assert.deepStrictEqual(service?.dependency, [files[1], empty])
+        assert.deepStrictEqual(middle?.dependency, [files[3]])
+        for (const file of files) {
+          const [byName] = yield* ask(services, [{ fileByFilename: file }])
+          assert.strictEqual(byName && Array.of(shown(byName)).flat()[0], file)
+        }
       }
-      const [byName] = yield* ask(services, [{ fileByFilename: "common.proto" }])
-      assert.deepStrictEqual(byName && shown(byName), ["common.proto"])
+      const unknown = { fileByFilename: "4/service.proto" }
+      assert.deepStrictEqual(yield* ask(services, [unknown]), [notFound(unknown, "4/service.proto")])
     }))
 
   it.effect("leaves out files that are not there", () =>
