@@ -30,7 +30,7 @@ const Random = Schema.Struct({
   colour: Schema.Literals(["COLOUR_UNSPECIFIED", "COLOUR_RED", "COLOUR_BLUE"]),
   picture: Schema.Uint8Array,
   tags: Schema.Array(Text),
-  stock: Schema.Record(Key, Schema.Number.check(Schema.isInt32())),
+  stock: Schema.Record(Key, Schema.Finite.check(Schema.isInt32())),
   note: Schema.optionalKey(Text),
   size: Schema.optionalKey(Schema.Struct({ width: Real, height: Real })),
   courier: Schema.optionalKey(Text)
