@@ -215,6 +215,9 @@ export interface GrpcChannel {
     service: Service
   ) => Effect.Effect<GrpcClient.Client<Service>, GrpcSchemaError>
 
+  /** The schema that the channel was given, or that the server gave: types, JSON Schemas, descriptors. */
+  readonly schema: GrpcSchema
+
   /** What the schema offers. */
   readonly services: ReadonlyArray<Service>
 
@@ -303,6 +306,7 @@ export const make = (
       }
     }),
     client: (service) => GrpcClient.make(service, schema, calls),
+    schema,
     services: schema.services,
     methods: (name) => schema.services.find((service) => service.name === name)?.methods ?? [],
     describe: (path) => Effect.fromResult(schema.method(path)),

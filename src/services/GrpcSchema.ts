@@ -434,10 +434,10 @@ export const fromPackageDefinition = (
 
 /**
  * What the server itself says that it offers (gRPC server reflection v1, or v1alpha where that is all there is), asked for
- * by `Grpc.connect` as soon as there is a connection.
+ * by `Grpc.connect`, which connects for that even when it is `lazy`. The schema is the channel's `schema` then.
  *
- * Errors, of `connect`: `BadReflection` when the server has no reflection, does not have one of `services`, or makes no
- * sense; `TooLarge`, `MissingImport`, `UnresolvedType`, `Syntax`; `GrpcError` when the call fails.
+ * Errors, of `connect`: `BadReflection` when the server has no reflection, refuses it, does not have one of `services`, or
+ * makes no sense; `TooLarge`, `MissingImport`, `UnresolvedType`, `Syntax`.
  *
  * **Example** (Listing what a server offers)
  *

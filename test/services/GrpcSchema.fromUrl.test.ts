@@ -403,4 +403,16 @@ describe("fromSources", () => {
       assert.sameMembers(schema.services.map(({ name }) => name), ["All", "acme.Orders"])
       assert.sameMembers(paths(), ["/base/acme/orders.proto", "/base/acme/money.proto", "/base/unit.proto"])
     }))
+
+  live("shows its headers to the server of the first URL only", () =>
+    Effect.gen(function*() {
+      const first = yield* pages({ "/a.proto": `syntax = "proto3";` })
+      const second = yield* pages({ "/b.proto": `syntax = "proto3";` })
+      yield* GrpcSchema.fromSources(
+        { "a.proto": { url: first.url("/a.proto") }, "b.proto": { url: second.url("/b.proto") } },
+        { headers: { authorization: Redacted.make("Bearer secret") } }
+      )
+      assert.strictEqual(first.asked[0]?.headers.authorization, "Bearer secret")
+      assert.isUndefined(second.asked[0]?.headers.authorization)
+    }))
 })

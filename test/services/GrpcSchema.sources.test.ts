@@ -134,6 +134,29 @@ describe("the sources of a GrpcSchema", () => {
     }))
 })
 
+describe("a definition that no compiler takes", () => {
+  for (
+    const [what, text] of Object.entries({
+      "a field with the number 0": "message M { int32 a = 0; }",
+      "a field with a number of protobuf's own": "message M { int32 a = 19000; }",
+      "a field with a number that is too large": "message M { map<string, int32> a = 536870912; }",
+      "two fields with one number": "message M { int32 a = 1; int32 b = 1; }",
+      "a field with a number that is reserved": "message M { reserved 1; int32 a = 1; }",
+      "an enum without values": "enum E {}",
+      "an enum that does not begin with 0": "enum E { A = 1; }",
+      "two values with one number": "enum E { A = 0; B = 0; }",
+      "a required field": "message M { required int32 a = 1; }",
+      "a map in a oneof": "message M { oneof o { map<string, int32> a = 1; } }"
+    })
+  ) {
+    it.effect(`is refused: ${what}`, () =>
+      Effect.gen(function*() {
+        const reason = yield* reasonOf(GrpcSchema.fromSources({ "a.proto": `syntax = "proto3"; ${text}` }))
+        assert.deepInclude(reason, { _tag: "Syntax", file: "a.proto" })
+      }))
+  }
+})
+
 describe("a descriptor set", () => {
   it.effect("gives what its sources give", () =>
     Effect.gen(function*() {

@@ -84,6 +84,8 @@ export class Fetcher {
   private readonly maxRedirects: number
   private readonly quota: Quota
   private started: number | undefined
+  /** Of the server that was asked first. */
+  private origin: string | undefined
 
   constructor(path: Hop.Path, secure: Hop.Path, folders: ReadonlyArray<URL>, options: FetchOptions) {
     this.path = path
@@ -100,9 +102,9 @@ export class Fetcher {
   }
 
   /** One request, for which the rest of the time is there. */
-  private readonly ask = Effect.fnUntraced({ self: this }, function*(url: URL, origin: string) {
-    const secret = url.origin === origin
-    const headers = { ...(secret ? this.headers : {}), ...authorization(url) }
+  private readonly ask = Effect.fnUntraced({ self: this }, function*(url: URL) {
+    this.origin ??= url.origin
+    const headers = { ...(url.origin === this.origin ? this.headers : {}), ...authorization(url) }
     const wrong = Http.wrongHeader(headers)
     if (wrong !== undefined) return yield* unfetchable(url, wrong)
     const [path, port] = url.protocol === "https:" ? [this.secure, "443"] : [this.path, "80"]
@@ -127,8 +129,7 @@ export class Fetcher {
 
   /** The text at a URL, or `undefined` when nothing is there. */
   private readonly read = Effect.fnUntraced({ self: this }, function*(
-    first: URL,
-    origin: string
+    first: URL
   ): Effect.fn.Return<string | undefined, FetchError> {
     yield* this.quota.file(shown(first))
     const seen = new Set<string>()
@@ -138,7 +139,7 @@ export class Fetcher {
         return yield* unfetchable(first, `it redirects more than ${this.maxRedirects} times`)
       }
       seen.add(url.href)
-      const { body, encoding, location, meaning, status } = yield* this.ask(url, origin)
+      const { body, encoding, location, meaning, status } = yield* this.ask(url)
       if (status >= 300 && status < 400 && location !== undefined) {
         const next = URL.parse(location, url.href)
         if (next === null || !isHttp(next) || (url.protocol === "https:" && next.protocol !== "https:")) {
@@ -158,13 +159,13 @@ export class Fetcher {
     }
   })
 
-  private finderIn(folders: ReadonlyArray<URL>, origin: string): Find<FetchError> {
+  private finderIn(folders: ReadonlyArray<URL>): Find<FetchError> {
     const find: Find<FetchError> = Effect.fnUntraced({ self: this }, function*(name) {
       // the well-known ones need no request
       if (Standard.isThere(name)) return undefined
       for (const folder of folders) {
         const url = below(folder, name)
-        const text = url === undefined ? undefined : yield* this.read(url, origin)
+        const text = url === undefined ? undefined : yield* this.read(url)
         if (text !== undefined && url !== undefined) return { name, shown: shown(url), text, find }
       }
       return undefined
@@ -178,11 +179,11 @@ export class Fetcher {
     given?: string
   ): Effect.fn.Return<Source<FetchError>, FetchError> {
     const url = yield* parseUrl(input)
-    const text = yield* this.read(url, url.origin)
+    const text = yield* this.read(url)
     if (text === undefined) return yield* unfetchable(url, "there is nothing", 404)
     const name = given ?? nameOf(url, this.folders)
     const folders = new Map([baseFor(url, name), folderOf(url), ...this.folders].map((folder) => [folder.href, folder]))
-    return { name, shown: shown(url), text, find: this.finderIn([...folders.values()], url.origin) }
+    return { name, shown: shown(url), text, find: this.finderIn([...folders.values()]) }
   })
 }
 

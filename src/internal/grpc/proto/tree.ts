@@ -32,6 +32,19 @@ const defaultOf = (field: protobuf.FieldBase, { longs }: Head): string | undefin
   ).join("")
 }
 
+/** What the parser lets pass, and no compiler does. */
+const checkNumber = ({ id, name }: protobuf.FieldBase) => {
+  if (id < 1 || id > 536_870_911 || (id >= 19_000 && id <= 19_999)) {
+    throw new Error(`"${name}" has the number ${id}: they go from 1 to 536870911, without 19000 to 19999`)
+  }
+}
+
+const checkEnum = ({ name, values }: protobuf.Enum, syntax: string) => {
+  const [first] = Object.values(values)
+  if (first === undefined) throw new Error(`the enum "${name}" has no values`)
+  if (syntax === "proto3" && first !== 0) throw new Error(`the first value of the enum "${name}" is not 0`)
+}
+
 /** Makes the descriptor of a file out of what protobufjs parsed. */
 class Writer {
   readonly locations: Array<Descriptor.Location> = []
@@ -61,6 +74,7 @@ class Writer {
   }
 
   private field(field: protobuf.FieldBase, oneofs: ReadonlyArray<protobuf.OneOf>): Descriptor.Field {
+    checkNumber(field)
     const type = Descriptor.scalarTypes[field.type]
     const { parent } = field
     const target = parent instanceof protobuf.Namespace ? parent.get(field.type) : undefined
@@ -163,6 +177,7 @@ class Writer {
   }
 
   private enum(type: protobuf.Enum, path: ReadonlyArray<number>): Descriptor.Enum {
+    checkEnum(type, this.head.syntax)
     this.comment(path, type.comment)
     const out: Descriptor.Enum = { name: type.name, value: [], reservedRange: [], reservedName: [] }
     for (const [name, number] of Object.entries(type.values)) {

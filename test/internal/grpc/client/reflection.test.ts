@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as GrpcSchema from "../../../../src/services/GrpcSchema.ts"
 import * as GrpcServer from "../../../../src/services/GrpcServer.ts"
 import * as Listener from "../../../../src/services/Listener.ts"
@@ -269,6 +270,7 @@ describe("the schema of a server", () => {
       const channel = yield* connectTo(address.port, { schema: GrpcSchema.fromReflection() })
       const greeter = channel.services.find(({ name }) => name === "acme.Greeter")
       assert.strictEqual(greeter?.comment, "Greets.")
+      assert.isTrue(Result.isSuccess(channel.schema.jsonSchema("acme.Hello")))
       assert.deepInclude(yield* channel.unary("acme.Greeter/Greet", { name: "Ada" }), { name: "Hello Ada" })
     }))
 })
