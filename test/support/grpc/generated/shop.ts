@@ -531,10 +531,7 @@ export const Receipt: MessageFns<Receipt> = {
   }
 }
 
-/**
- * A method of each kind. The code in `generated` is made from this by protoc, with protoc-gen-es 2.17.0
- * (target=js+dts) and ts-proto 2.18.0 (outputServices=grpc-js, enumsAsLiterals).
- */
+/** A method of each kind. */
 export type ShopService = typeof ShopService
 export const ShopService = {
   /** One item; NOT_FOUND when there is none of this id. */

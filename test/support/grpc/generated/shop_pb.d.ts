@@ -191,8 +191,7 @@ export enum Colour {
 export declare const ColourSchema: GenEnum<Colour>
 
 /**
- * A method of each kind. The code in `generated` is made from this by protoc, with protoc-gen-es 2.17.0
- * (target=js+dts) and ts-proto 2.18.0 (outputServices=grpc-js, enumsAsLiterals).
+ * A method of each kind.
  *
  * @generated from service acme.shop.v1.Shop
  */

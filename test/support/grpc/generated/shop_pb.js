@@ -59,8 +59,7 @@ export const Colour = /*@__PURE__*/
   tsEnum(ColourSchema);
 
 /**
- * A method of each kind. The code in `generated` is made from this by protoc, with protoc-gen-es 2.17.0
- * (target=js+dts) and ts-proto 2.18.0 (outputServices=grpc-js, enumsAsLiterals).
+ * A method of each kind.
  *
  * @generated from service acme.shop.v1.Shop
  */
