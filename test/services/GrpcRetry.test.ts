@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as NetAddress from "effect/net/NetAddress"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -10,9 +13,13 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { DialError, NameNotFound, Refused } from "../../src/errors/DialError.ts"
 import type { GrpcDetail } from "../../src/errors/GrpcDetail.ts"
-import { GrpcError, type GrpcErrorReason, reasonFromCode } from "../../src/errors/GrpcError.ts"
+import { GrpcError, type GrpcErrorReason, reasonFromCode, Unavailable } from "../../src/errors/GrpcError.ts"
 import { GrpcSchemaError, UnknownMethod } from "../../src/errors/GrpcSchemaError.ts"
+import * as Grpc from "../../src/services/Grpc.ts"
 import * as GrpcRetry from "../../src/services/GrpcRetry.ts"
+import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
+import * as GrpcServer from "../../src/services/GrpcServer.ts"
+import { describeOnNetworks } from "../support/network.ts"
 
 const failure = (code: number, options: {
   readonly pushback?: ReadonlyArray<string>
@@ -208,4 +215,64 @@ describe("GrpcRetry.respect", () => {
         assert.isTrue(Duration.Equivalence(delay, Duration.max(Duration.millis(own), told)))
       })
   )
+})
+
+describeOnNetworks("GrpcRetry with a server", (test) => {
+  const schema = GrpcSchema.fromSource(`
+    syntax = "proto3";
+    package acme;
+    message Nothing {}
+    service Orders {
+      rpc Get(Nothing) returns (Nothing);
+      rpc Watch(Nothing) returns (stream Nothing);
+    }
+  `)
+
+  /** A server that fails for these reasons, one call after the other, and then no more. */
+  const failing = Effect.fnUntraced(function*(reasons: ReadonlyArray<GrpcErrorReason>) {
+    const times: Array<number> = []
+    const answer = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const reason = reasons[times.push(now) - 1]
+      return reason === undefined ? Effect.succeed({}) : Effect.fail(reason)
+    })
+    const orders = GrpcServer.service(schema, "acme.Orders", {
+      Get: GrpcServer.unary(() => answer),
+      Watch: GrpcServer.serverStream(() => Stream.fromEffect(answer))
+    })
+    const server = yield* Layer.build(GrpcServer.layer({ services: [orders] }))
+    const address = NetAddress.formatSocketAddress(Context.get(server, GrpcServer.GrpcServer).address)
+    const client = yield* Layer.build(Grpc.layer)
+    const channel = yield* Context.get(client, Grpc.Grpc).connect({ url: `http://${address}`, schema })
+    return { channel, times }
+  })
+
+  const soon = GrpcRetry.schedule({ initialBackoff: "1 milli" })
+
+  const later = new Unavailable({ details: [retryInfo("200 millis")] })
+
+  test("waits as long as it says", () =>
+    Effect.gen(function*() {
+      const { channel, times } = yield* failing([new Unavailable({}), later])
+      assert.deepStrictEqual(yield* Effect.retry(channel.unary("acme.Orders/Get", {}), soon), {})
+      assert.lengthOf(times, 3)
+      // timers may be a little early for the clock on the wall
+      assert.isAtLeast(times[2]! - times[1]!, 190)
+    }))
+
+  test("waits for a stream, too", () =>
+    Effect.gen(function*() {
+      const { channel, times } = yield* failing([later])
+      const messages = channel.serverStream("acme.Orders/Watch", {}).pipe(Stream.retry(soon))
+      assert.deepStrictEqual(yield* Stream.runCollect(messages), [{}])
+      assert.isAtLeast(times[1]! - times[0]!, 190)
+    }))
+
+  test("leaves it alone when it says so", () =>
+    Effect.gen(function*() {
+      const never = new Unavailable({ trailers: { text: { "grpc-retry-pushback-ms": ["-1"] }, binary: {} } })
+      const { channel, times } = yield* failing([new Unavailable({}), never, later])
+      const error = yield* Effect.flip(Effect.retry(channel.unary("acme.Orders/Get", {}), soon))
+      assert.strictEqual(error._tag, "GrpcError")
+      assert.lengthOf(times, 2)
+    }))
 })
