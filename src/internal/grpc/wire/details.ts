@@ -42,7 +42,7 @@ const toDelay = (duration: Duration.Duration) => {
 }
 
 const hasDelay = Schema.is(Schema.Struct({
-  retryDelay: Schema.Struct({ seconds: Schema.BigInt, nanos: Schema.Number })
+  retryDelay: Schema.Struct({ seconds: Schema.BigInt, nanos: Schema.Int })
 }))
 
 const fromDelay = (values: Values) => {
