@@ -41,6 +41,11 @@ export interface Call {
 
 /** Methods go by name, such as `"grpc.testing.TestService/EmptyCall"`. */
 export interface Client {
+  /**
+   * Whether a server hears of a cancellation at once. Others end their requests first, which to a server that is fast looks as
+   * if they had said all they wanted to say: that is how Node closes a stream.
+   */
+  readonly cancelsAtOnce: boolean
   readonly unary: (method: string, request: object, options?: Options) => Effect.Effect<Exchange, Status>
   readonly serverStream: (method: string, request: object, options?: Options) => Stream.Stream<Values, Status>
   readonly clientStream: (

@@ -1,14 +1,13 @@
 /** Whose client and whose server. */
-import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
 import type * as NetAddress from "effect/net/NetAddress"
 import type * as Scope from "effect/Scope"
-import { leavesNothing } from "../support/leaks.ts"
-import { allCases, type CaseName, cases } from "./cases.ts"
+import { type CaseName, cases } from "./cases.ts"
 import type { Client } from "./client.ts"
 import * as GrpcJsClient from "./grpcJsClient.ts"
 import * as GrpcJsServer from "./grpcJsServer.ts"
+import * as HawserClient from "./hawserClient.ts"
+import * as HawserServer from "./hawserServer.ts"
 import { Path } from "./path.ts"
 import type { Server } from "./server.ts"
 
@@ -22,7 +21,10 @@ export interface Direction {
 }
 
 export const directions = {
-  "grpc-js to grpc-js": { connect: GrpcJsClient.connect, serve: GrpcJsServer.serve }
+  "grpc-js to grpc-js": { connect: GrpcJsClient.connect, serve: GrpcJsServer.serve },
+  "hawser to grpc-js": { connect: HawserClient.connect, serve: GrpcJsServer.serve },
+  "grpc-js to hawser": { connect: GrpcJsClient.connect, serve: HawserServer.serve },
+  "hawser to hawser": { connect: HawserClient.connect, serve: HawserServer.serve }
 } as const satisfies { readonly [name: string]: Direction }
 
 /** Runs one case with a server and a client at the ends of a path. */
@@ -33,22 +35,3 @@ export const run = (name: CaseName, { connect, serve }: Direction) =>
     const client = yield* connect(path, server.address)
     yield* cases[name]({ client, server, wire: path.wire })
   })
-
-/** Defines the tests of cases, all unless told, in a direction and over paths. */
-export const describeCases = (
-  direction: keyof typeof directions,
-  over: { readonly [path: string]: () => Layer.Layer<Path, unknown> },
-  names: ReadonlyArray<CaseName> = allCases
-): void => {
-  describe(`gRPC interop, ${direction}`, () => {
-    for (const [path, network] of Object.entries(over)) {
-      for (const name of names) {
-        it.live(
-          `${name} ${path}`,
-          () => leavesNothing(Effect.scoped(run(name, directions[direction])).pipe(Effect.provide(network()))),
-          60_000
-        )
-      }
-    }
-  })
-}

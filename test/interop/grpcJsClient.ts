@@ -120,6 +120,8 @@ export const connect: (
   }
 
   return {
+    cancelsAtOnce: false,
+
     unary: (method, request, options?: Options) =>
       Effect.callback((resume) => {
         const [client, definition, metadata, callOptions] = parts(method, options)

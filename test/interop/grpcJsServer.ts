@@ -91,6 +91,7 @@ const handlers = (seen: Seen, wire: Wire): Grpc.UntypedServiceImplementation => 
       const requests: Array<Values> = []
       call.on("data", (request: Values) => requests.push(request))
       call.on("end", () => {
+        seen.completed++
         const met = expected.met(requests)
         expected.next()
         if (!met) return reply(unexpected(trailers))
@@ -112,7 +113,10 @@ const handlers = (seen: Seen, wire: Wire): Grpc.UntypedServiceImplementation => 
         if (request["responseStatus"] === null) write(call, request["responseParameters"])
         else call.emit("error", statusOf(request["responseStatus"], trailers))
       })
-      call.on("end", () => call.end(trailers))
+      call.on("end", () => {
+        seen.completed++
+        call.end(trailers)
+      })
     }
   }
 }
@@ -128,7 +132,7 @@ const credentials = ({ certificates }: Path["Service"]) =>
 
 /** Serves at the end of a path for as long as the scope lives. */
 export const serve = Effect.fnUntraced(function*(path: Path["Service"]) {
-  const seen: Seen = { started: 0, cancelled: 0 }
+  const seen: Seen = { started: 0, cancelled: 0, completed: 0 }
   const server = yield* Effect.acquireRelease(
     Effect.sync(() => new Grpc.Server({ interceptors: [compressing] })),
     (server) => Effect.sync(() => server.forceShutdown())

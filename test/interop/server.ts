@@ -7,6 +7,8 @@ export interface Seen {
   started: number
   /** Calls that the client cancelled. */
   cancelled: number
+  /** Calls that the client ended as it should. */
+  completed: number
 }
 
 export interface Server {

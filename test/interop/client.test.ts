@@ -1,0 +1,8 @@
+/** Our client with grpc-js's server. */
+import { largeCases, smallCases } from "./cases.ts"
+import { describeCases } from "./describeCases.ts"
+import { byteByByte, inSmallPieces, paths } from "./paths.ts"
+
+describeCases("hawser to grpc-js", paths)
+describeCases("hawser to grpc-js", byteByByte, smallCases)
+describeCases("hawser to grpc-js", inSmallPieces, largeCases)
