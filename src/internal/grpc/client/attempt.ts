@@ -21,9 +21,17 @@ const notGrpc = (headers: RawHeaders): Status | undefined => {
   return undefined
 }
 
+const nothing = () => {}
+
+/** Gives a stream up. Node would end it first, which a server takes for the end of the requests, until it hears of the reset. */
+const cancel = (stream: Http2.ClientHttp2Stream): void => {
+  stream._final = (done) => done()
+  stream.close(NGHTTP2_CANCEL)
+}
+
 /** One call on one connection. */
 export class Attempt implements Exchange {
-  onChange: () => void = () => {}
+  onChange: () => void = nothing
   headers: RawHeaders | undefined
   outcome: Outcome | undefined
   hasRoom = true
@@ -31,8 +39,6 @@ export class Attempt implements Exchange {
   private readonly connection: Connection
   private readonly stream: Http2.ClientHttp2Stream
   private readonly incoming: Incoming
-  /** What the server said at the end; it is the outcome once all messages have been read. */
-  private trailers: Status | undefined
 
   /** Starts a call. Where that is not possible, nothing was sent. */
   static start(connection: Connection, headers: OutgoingHeaders, maxReceiveSize: number): Attempt | Outcome {
@@ -50,14 +56,9 @@ export class Attempt implements Exchange {
     this.stream = stream
     this.incoming = new Incoming(stream, maxReceiveSize, () => this.onChange(), (status) => this.abort(status))
     stream.on("response", (_headers, flags, raw?: RawHeaders) => this.respond(raw ?? [], flags))
-    stream.on("trailers", (_headers, _flags, raw?: RawHeaders) => {
-      this.trailers = statusOf(raw ?? [])
-      if (stream.readableEnded) this.finish()
-    })
-    stream.on("end", () => {
-      if (this.trailers !== undefined) this.finish()
-    })
-    stream.on("close", () => this.finish())
+    // all bytes have come before them
+    stream.on("trailers", (_headers, _flags, raw?: RawHeaders) => this.finish(statusOf(raw ?? [])))
+    stream.on("close", () => this.finish(undefined))
     // what there is to say of it, the end says
     stream.on("error", () => {})
     connection.opened(this)
@@ -69,8 +70,8 @@ export class Attempt implements Exchange {
     const status = statusOf(headers)
     // an answer that is its own end has trailers and no headers
     if (ends && status !== undefined) {
-      this.trailers = status
-      return this.incoming.start()
+      this.incoming.start()
+      return this.finish(status)
     }
     const refusal = notGrpc(headers)
     if (refusal !== undefined) return this.abort(status ?? refusal)
@@ -86,11 +87,11 @@ export class Attempt implements Exchange {
   }
 
   /** No more bytes come. */
-  private finish(): void {
+  private finish(trailers: Status | undefined): void {
     if (this.outcome !== undefined) return
     this.incoming.finish()
     // which may have found something to complain of
-    if (this.outcome === undefined) this.end(this.trailers ?? this.lost())
+    if (this.outcome === undefined) this.end(trailers ?? this.lost())
   }
 
   /** Why there were no trailers. */
@@ -113,8 +114,11 @@ export class Attempt implements Exchange {
     this.outcome = outcome
     this.connection.ended(this)
     // a server may end a call before the client has said all it wants to say
-    if (!this.stream.writableEnded) this.stream.close(NGHTTP2_CANCEL)
-    this.onChange()
+    if (!this.stream.writableEnded) cancel(this.stream)
+    const { onChange } = this
+    // Node keeps the stream until it looks through all of its memory, and who waited for the call should not stay with it
+    this.onChange = nothing
+    onChange()
   }
 
   get hasMessages(): boolean {
@@ -148,7 +152,7 @@ export class Attempt implements Exchange {
 
   abort(status: Status): void {
     if (this.outcome !== undefined) return
-    this.stream.close(NGHTTP2_CANCEL)
+    cancel(this.stream)
     this.end(status)
   }
 

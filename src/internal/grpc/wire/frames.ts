@@ -32,8 +32,8 @@ const ahead = 64 * 1024
 export class FrameReader {
   private readonly maxSize: number
   private readonly onMessage: (message: Uint8Array, compressed: boolean) => void
-  /** Bytes of an unfinished prefix. */
-  private readonly prefix = new Uint8Array(prefixSize)
+  /** Bytes of an unfinished prefix: there is room for them once there was one. */
+  private prefix: Uint8Array | undefined
   private prefixFilled = 0
   private compressed = false
   /** The message under way. */
@@ -64,10 +64,11 @@ export class FrameReader {
         if (problem !== undefined) return problem
         at += prefixSize
       } else {
-        while (this.prefixFilled < prefixSize && at < chunk.length) this.prefix[this.prefixFilled++] = chunk[at++]!
+        const prefix = this.prefix ??= new Uint8Array(prefixSize)
+        while (this.prefixFilled < prefixSize && at < chunk.length) prefix[this.prefixFilled++] = chunk[at++]!
         if (this.prefixFilled < prefixSize) return undefined
         this.prefixFilled = 0
-        const [flags, a, b, c, d] = this.prefix
+        const [flags, a, b, c, d] = prefix
         const problem = this.begin(flags!, (a! * 0x1000000) + (b! << 16) + (c! << 8) + d!)
         if (problem !== undefined) return problem
       }

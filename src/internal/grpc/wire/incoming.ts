@@ -4,9 +4,11 @@ import { type Compression, decompress } from "./compression.ts"
 import { type FrameProblem, FrameReader, frameSize } from "./frames.ts"
 import { Code, ownStatus, type Status } from "./status.ts"
 
-interface Queued {
-  readonly message: Uint8Array
+/** Messages that came one after the other; a compressed one is alone. */
+interface Run {
+  readonly messages: Array<Uint8Array>
   readonly compressed: boolean
+  bytes: number
 }
 
 /** How many bytes of messages wait here for a reader; more stay in HTTP/2, whose flow control holds the peer back. */
@@ -35,7 +37,7 @@ export class Incoming {
   private readonly onMessages: () => void
   private readonly onProblem: (status: Status) => void
   private readonly reader: FrameReader
-  private queue: Array<Queued> = []
+  private runs: Array<Run> = []
   private bytes = 0
   private paused = false
   private broken = false
@@ -50,24 +52,32 @@ export class Incoming {
     this.maxSize = maxSize
     this.onMessages = onMessages
     this.onProblem = onProblem
-    this.reader = new FrameReader(maxSize, (message, compressed) => {
-      this.queue.push({ message, compressed })
-      this.bytes += frameSize(message)
-    })
+    this.reader = new FrameReader(maxSize, (message, compressed) => this.add(message, compressed))
   }
 
   /** Begins to read. Node can have bytes before it has told of the headers, which must be known first. */
   start(): void {
-    this.stream.on("data", (chunk: Buffer) => this.read(chunk))
+    this.stream.on("data", this.read)
   }
 
   get isEmpty(): boolean {
-    return this.queue.length === 0
+    return this.runs.length === 0
   }
 
-  private read(chunk: Buffer): void {
+  private add(message: Uint8Array, compressed: boolean): void {
+    const bytes = frameSize(message)
+    const last = compressed ? undefined : this.runs.at(-1)
+    if (last === undefined || last.compressed) this.runs.push({ messages: [message], compressed, bytes })
+    else {
+      last.messages.push(message)
+      last.bytes += bytes
+    }
+    this.bytes += bytes
+  }
+
+  private readonly read = (chunk: Buffer): void => {
     if (this.broken) return
-    const before = this.queue.length
+    const before = this.bytes
     const problem = this.reader.read(chunk)
     if (problem !== undefined) {
       this.broken = true
@@ -77,13 +87,15 @@ export class Incoming {
       this.paused = true
       this.stream.pause()
     }
-    if (this.queue.length > before) this.onMessages()
+    if (this.bytes > before) this.onMessages()
   }
 
   /** Called when no more bytes come: those that Node has kept back are still messages. */
   finish(): void {
     if (this.ended) return
     this.ended = true
+    // while it is open, Node would also tell the listener
+    this.stream.off("data", this.read)
     for (let chunk: unknown = this.stream.read(); chunk instanceof Buffer; chunk = this.stream.read()) this.read(chunk)
     if (!this.reader.isBetween && !this.broken) {
       this.broken = true
@@ -94,7 +106,7 @@ export class Incoming {
   /** Nobody wants what is there and what still comes: it is read and dropped, so that the stream can end. */
   abandon(): void {
     this.broken = true
-    this.queue = []
+    this.runs = []
     this.bytes = 0
     if (!this.paused) return
     this.paused = false
@@ -105,32 +117,23 @@ export class Incoming {
    * All messages that are there, at least one; compressed ones one at a time, as each may become as large as the limit.
    */
   take(): Effect.Effect<Array<Uint8Array>, Status> {
-    const first = this.queue[0]!
-    const taken = first.compressed ? this.queue.splice(0, 1) : this.takePlain()
-    for (const { message } of taken) this.bytes -= frameSize(message)
+    const { bytes, compressed, messages } = this.runs.shift()!
+    this.bytes -= bytes
     if (this.paused && this.bytes < capacity) {
       this.paused = false
       this.stream.resume()
     }
-    if (!first.compressed) return Effect.succeed(taken.map(({ message }) => message))
+    if (!compressed) return Effect.succeed(messages)
     const compression = this.compression
     if (compression === "identity") {
       return Effect.fail(ownStatus(Code.internal, "a compressed message, though the headers name no compression"))
     }
-    return decompress(first.message, compression, this.maxSize).pipe(Effect.mapBoth({
+    return decompress(messages[0]!, compression, this.maxSize).pipe(Effect.mapBoth({
       onSuccess: (message) => [message],
       onFailure: (problem) =>
         problem._tag === "TooLarge"
           ? tooLarge(this.maxSize, undefined)
           : ownStatus(Code.internal, `a message cannot be decompressed: ${problem.detail}`)
     }))
-  }
-
-  private takePlain(): Array<Queued> {
-    const compressed = this.queue.findIndex((queued) => queued.compressed)
-    if (compressed !== -1) return this.queue.splice(0, compressed)
-    const all = this.queue
-    this.queue = []
-    return all
   }
 }
