@@ -109,6 +109,17 @@ describe("the sources of a GrpcSchema", () => {
       assert.sameMembers(namesOf(schema), ["my/orders.proto", "acme/money.proto", "google/protobuf/timestamp.proto"])
     }))
 
+  it.effect("go before the definitions that come along", () =>
+    Effect.gen(function*() {
+      const schema = yield* GrpcSchema.fromSources({
+        "a.proto":
+          `syntax = "proto3"; import "google/protobuf/empty.proto"; message M { google.protobuf.Empty e = 1; }`,
+        "google/protobuf/empty.proto": `syntax = "proto3"; package google.protobuf; message Empty { int32 own = 1; }`
+      })
+      const { fields } = Result.getOrThrow(schema.message("google.protobuf.Empty"))
+      assert.deepStrictEqual(fields.map(({ name }) => name), ["own"])
+    }))
+
   it.effect("that are texts read no files", () =>
     Effect.gen(function*() {
       const folder = yield* files({ "secret.proto": money })
