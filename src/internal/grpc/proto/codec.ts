@@ -8,7 +8,7 @@ import { type Message, messageOf, read, write } from "./codec/messages.ts"
 import { problemOf } from "./codec/problem.ts"
 
 export { hasPresence } from "./codec/fields.ts"
-export { keyOf } from "./codec/message.ts"
+export { keyOf } from "./codec/messagePlan.ts"
 
 const slabSize = 16 * 1024
 

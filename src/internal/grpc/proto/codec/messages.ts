@@ -2,7 +2,7 @@ import protobuf from "protobufjs"
 import { type Find, type Form, formOf } from "../wellKnown.ts"
 import { narrow, noGroup } from "./element.ts"
 import { isFields } from "./fields.ts"
-import { type MessageElement, MessagePlan } from "./message.ts"
+import { type MessageElement, MessagePlan } from "./messagePlan.ts"
 
 /** One message type: its fields, and the form in which callers see it when it is a well-known type. */
 export interface Message {
