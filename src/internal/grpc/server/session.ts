@@ -181,9 +181,10 @@ export class Session implements CallConnection {
     this.session.destroy()
   }
 
+  /** A client from which nothing comes would not take what the session has to say either. */
   private giveUp(why: string): void {
     this.why = why
-    this.session.destroy()
+    this.duplex.destroy()
   }
 
   /**
