@@ -237,7 +237,7 @@ export class Session implements CallConnection {
   private get flushed(): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const { duplex, session } = this
-      if (session.destroyed) return resume(Effect.void)
+      if (session.destroyed || duplex.destroyed) return resume(Effect.void)
       const stop = alarm(realClock, linger, () => duplex.destroy())
       const done = () => {
         stop()
