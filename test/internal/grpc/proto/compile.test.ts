@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf"
 import * as Wkt from "@bufbuild/protobuf/wkt"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import { fileURLToPath } from "node:url"
 import { google } from "../../../../src/internal/grpc/proto/definitions/google.ts"
@@ -82,6 +83,14 @@ describe("compiled definitions", () => {
       const inner = settings?.field["inner"]
       assert.isTrue(inner?.fieldKind === "message" && inner.delimitedEncoding)
       assert.isFalse(registryOf(schema).getEnum("kitchen.edition.Mode")?.open)
+      // and our own reading of it
+      const message = Result.getOrThrow(schema.message("kitchen.edition.Settings"))
+      assert.deepStrictEqual(message.fields.map(({ presence }) => presence), [false, true, false, false, true])
+      assert.isTrue(Result.getOrThrow(schema.enum("kitchen.edition.Mode")).closed)
+      const values = { name: "a", size: 0, packed: [1, 2], mode: "ON", inner: { name: "", packed: [], mode: "OFF" } }
+      const bytes = Result.getOrThrow(message.encode(values))
+      assert.strictEqual(Buffer.from(bytes).toString("hex"), "0a016110001a02010220012b2c")
+      assert.deepStrictEqual(Result.getOrThrow(message.decode(bytes)), values)
     }))
 
   it.effect("keep the bytes of descriptors that need no mending", () =>
