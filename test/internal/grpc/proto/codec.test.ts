@@ -378,6 +378,10 @@ describe("proto2", () => {
       const bytes = Result.getOrThrow(message.encode(values))
       assert.strictEqual(Buffer.from(bytes).toString("hex"), "0801a2060178aa060161aa060162")
       assert.deepStrictEqual(Result.getOrThrow(message.decode(bytes)), values)
+      for (const name of ["acme.note", ".acme.note", "note"]) {
+        const reason = yield* reasonOf(Effect.fromResult(message.encode({ [name]: "x" })))
+        assert.deepInclude(reason, { _tag: "UnknownField", path: name })
+      }
     }))
 })
 

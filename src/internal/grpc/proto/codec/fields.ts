@@ -243,7 +243,8 @@ export const plan = (
     : scalarElement(field.type, verify)
   const oneof = field.partOf ?? undefined
   const common = {
-    name: field.name,
+    // protobufjs has a name of its own for extensions
+    name: field.declaringField === null ? field.name : names.key,
     key: names.key,
     index: names.index,
     type: element.name,
