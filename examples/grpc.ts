@@ -1,4 +1,5 @@
 import { Console, Effect, Layer, Stream } from "effect"
+import { NetAddress } from "effect/net"
 import { Dialer, Grpc, GrpcError, GrpcSchema, GrpcServer, Listener } from "hawser"
 
 const schema = GrpcSchema.fromSource(`
@@ -27,7 +28,10 @@ const program = Effect.gen(function*() {
   const { address } = yield* GrpcServer.GrpcServer
   const grpc = yield* Grpc.Grpc
   // the server describes itself: no .proto is needed here
-  const channel = yield* grpc.connect({ url: `http://${address}`, schema: GrpcSchema.fromReflection() })
+  const channel = yield* grpc.connect({
+    url: `http://${NetAddress.formatSocketAddress(address)}`,
+    schema: GrpcSchema.fromReflection()
+  })
 
   yield* Console.log(yield* channel.unary("demo.Greeter/Greet", { name: "Ada" }))
   yield* Stream.runForEach(channel.serverStream("demo.Greeter/Count", { name: "Ada" }), Console.log)
