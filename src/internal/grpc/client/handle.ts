@@ -43,7 +43,7 @@ export class Handle<I, O, E = never> {
   private readonly context: CallContext
   private readonly waiters = new Set<() => void>()
   /** Why the messages of a request stopped, when that is what ended the call. */
-  private upstream: Cause.Cause<E> | undefined
+  private upstream: Cause.Cause<E | Failure> | undefined
   /** Messages that nobody has taken yet. */
   private received: Array<O> = []
   /** What came after the messages that could be read. */
@@ -234,7 +234,7 @@ export class Handle<I, O, E = never> {
       Effect.catchCause((cause) =>
         Effect.sync(() => {
           if (Cause.hasInterruptsOnly(cause)) return
-          this.upstream = cause as Cause.Cause<E>
+          this.upstream = cause
           this.exchange.abort(ownStatus(Code.cancelled, "the stream of requests failed"))
         })
       )
