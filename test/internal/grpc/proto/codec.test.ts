@@ -307,6 +307,26 @@ describe("what is read", () => {
       assert.strictEqual((yield* unreadable("53".repeat(10_000)))["_tag"], "WrongType")
     }))
 
+  it.effect("has bytes that are nobody else's, of any size", () =>
+    Effect.gen(function*() {
+      const { message } = yield* messageOf(
+        `message M { repeated bytes raw = 1; google.protobuf.BytesValue one = 2; }`,
+        `
+        syntax = "proto3"; import "google/protobuf/wrappers.proto";`
+      )
+      const sizes = [0, 1, 100, 2047, 2048, 2049, 16_384, 100_000, 3]
+      const sent = sizes.map((size) => new Uint8Array(size).fill(size % 256))
+      const wire = Result.getOrThrow(message.encode({ raw: sent, one: sent[2] }))
+      const read = Array.from({ length: 20 }, () => Result.getOrThrow(message.decode(wire)))
+      wire.fill(0xFF)
+      for (const { one, raw } of read) {
+        assert.deepStrictEqual(raw, sent)
+        assert.deepStrictEqual(one, sent[2])
+        assert.strictEqual(Object.getPrototypeOf(one), Uint8Array.prototype)
+        for (const bytes of Array.isArray(raw) ? raw : []) if (bytes instanceof Uint8Array) bytes.fill(0xAA)
+      }
+    }))
+
   it.effect("has fields by names that objects have already", () =>
     Effect.gen(function*() {
       const { echo } = yield* messageOf(

@@ -1,5 +1,6 @@
 /// <reference lib="es2024.string" />
 import type protobuf from "protobufjs"
+import { copyOf } from "./bytes.ts"
 import type { Element, WireType } from "./element.ts"
 import * as Int64 from "./int64.ts"
 import { kindOf, valueOf, wrong } from "./problem.ts"
@@ -103,15 +104,6 @@ const text = (get: (reader: protobuf.Reader) => string) =>
 const verified = text((reader) => reader.stringVerify())
 const lenient = text((reader) => reader.string())
 
-const copied = (reader: protobuf.Reader): Uint8Array => {
-  const size = reader.size()
-  const start = reader.pos
-  reader.skip(size)
-  const bytes = Buffer.allocUnsafe(size)
-  bytes.set(reader.buf.subarray(start, reader.pos))
-  return bytes
-}
-
 const scalars: { readonly [type: string]: Element } = {
   int32: number("int32", {
     wireType: 0,
@@ -202,7 +194,7 @@ const scalars: { readonly [type: string]: Element } = {
     },
     isDefault: (checked) => checked.length === 0,
     put: (writer, checked) => writer.bytes(checked),
-    get: copied,
+    get: (reader) => copyOf(reader.bytes()),
     absent: new Uint8Array()
   })
 }
