@@ -460,7 +460,7 @@ export class GrpcServer extends Context.Service<GrpcServer, {
   readonly setHealth: (service: string, status: "SERVING" | "NOT_SERVING") => Effect.Effect<void>
 }>()("hawser/GrpcServer") {}
 
-const settingsOf = (options: Options, context: Context.Context<never>): SessionSettings => {
+const settingsOf = (options: Options, context: Context.Context<never>, traced: boolean): SessionSettings => {
   const { keepAlive } = options
   const duration = (input: Duration.Input | undefined, otherwise: Duration.Input) =>
     Duration.fromInputUnsafe(input ?? otherwise)
@@ -468,7 +468,7 @@ const settingsOf = (options: Options, context: Context.Context<never>): SessionS
     context,
     clock: Context.get(context, Clock.Clock),
     reporter: new Reporter(context),
-    traced: Option.isSome(Context.getOption(context, Tracer.Tracer)),
+    traced,
     maxReceiveSize: options.maxReceiveSize ?? 4 * 1024 * 1024,
     maxSendSize: options.maxSendSize ?? 2 ** 31 - 1,
     compression: options.compression ?? "identity",
@@ -500,7 +500,9 @@ const listen = Effect.fnUntraced(function*(options: Options) {
     ...own.flatMap(({ implementations }) => implementations),
     ...(options.reflection === false ? [] : Reflection.make(own))
   ])
-  const settings = settingsOf(options, context)
+  // only a tracer that somebody provided is there
+  const traced = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer !== undefined))
+  const settings = settingsOf(options, context, traced)
   const open = yield* opening({
     proxyProtocol: options.proxyProtocol,
     tls: options.tls === undefined ? undefined : { ...options.tls, alpn: options.tls.alpn ?? ["h2"] },

@@ -16,14 +16,14 @@ import { turns } from "../support/streams.ts"
 import { eventually } from "../support/tcpServers.ts"
 
 const echo = {
-  One: GrpcServer.unary((request) => Effect.succeed({ text: `${request["text"]}!` })),
+  One: GrpcServer.unary((request) => Effect.succeed({ text: `${String(request["text"])}!` })),
   Down: GrpcServer.serverStream((request) =>
     Stream.map(Stream.range(1, Number(request["text"])), (number) => ({ text: `${number}` }))
   ),
   Up: GrpcServer.clientStream((requests) =>
     Effect.map(Stream.runCollect(requests), (all) => ({ text: all.map(({ text }) => text).join(" ") }))
   ),
-  Both: GrpcServer.bidi((requests) => Stream.map(requests, ({ text }) => ({ text: `${text}?` })))
+  Both: GrpcServer.bidi((requests) => Stream.map(requests, ({ text }) => ({ text: `${String(text)}?` })))
 }
 
 describeOnNetworks("GrpcServer", (test, network) => {
@@ -43,7 +43,7 @@ describeOnNetworks("GrpcServer", (test, network) => {
       const both = open(client, "Both")
       for (const text of ["a", "b"]) {
         both.send(note(text))
-        assert.strictEqual(textOf(yield* both.next), `${text}?`)
+        assert.strictEqual(textOf(yield* both.next), `${String(text)}?`)
       }
       both.end()
       assert.deepStrictEqual(statusOf(yield* both.answer), ["0", ""])
@@ -272,7 +272,7 @@ describeOnNetworks("GrpcServer", (test, network) => {
         let blocked = false
         // what is written is done when HTTP/2 has taken it
         const pour = (): void => {
-          if (sent === 1000) return void up.end()
+          if (sent === 1000) return up.end()
           sent++
           blocked = true
           up.stream.write(

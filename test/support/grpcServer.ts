@@ -163,5 +163,5 @@ export const call = (
 /** What grpc-status and grpc-message say. */
 export const statusOf = ({ status }: Answer): readonly [code: unknown, message: string] => [
   status["grpc-status"],
-  decodeURIComponent(String(status["grpc-message"] ?? ""))
+  decodeURIComponent(typeof status["grpc-message"] === "string" ? status["grpc-message"] : "")
 ]

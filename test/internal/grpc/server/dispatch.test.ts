@@ -159,8 +159,10 @@ describeOnNetworks("gRPC calls that are not as they should be", (test) => {
       const { address } = yield* serving({
         One: GrpcServer.unary(() => Effect.succeed({ text })),
         Down: GrpcServer.serverStream((_, call) =>
-          Stream.mapEffect(Stream.make("gzip", "identity", "gzip", "deflate"), (compression) =>
-            Effect.as(call.setCompression(compression as "gzip"), { text }))
+          Stream.mapEffect(
+            Stream.make("gzip" as const, "identity" as const, "gzip" as const, "deflate" as const),
+            (compression) => Effect.as(call.setCompression(compression), { text })
+          )
         )
       }, { compression: "gzip" })
       const client = yield* connect(address)
@@ -171,9 +173,7 @@ describeOnNetworks("gRPC calls that are not as they should be", (test) => {
       assert.strictEqual(packed.headers["grpc-encoding"], "gzip")
       assert.strictEqual(textOf(Zlib.gunzipSync(packed.messages[0]!)), text)
       const mixed = yield* call(client, "Down", [note("x")], accepting)
-      const sizes = mixed.messages.map(({ length }) =>
-        length > 50
-      )
+      const sizes = mixed.messages.map(({ length }) => length > 50)
       // deflate is not accepted, and gzip is what the headers said
       assert.deepStrictEqual(sizes, [false, true, false, true])
     }))
