@@ -155,7 +155,15 @@ class Http2Connection implements Connection {
   readonly aside = (): Connection => {
     const { aside, calls, endedBy, idleSince, over, retire, retired, session, target } = this
     return {
-      ...{ aside, calls, endedBy, idleSince, over, retire, retired, session, target },
+      session,
+      target,
+      endedBy,
+      aside,
+      calls,
+      idleSince,
+      retire,
+      retired,
+      over,
       // it may wait in the session for the others
       usable: () => this.reason === undefined,
       opened: (call) => void this.asides.add(call),
@@ -280,8 +288,8 @@ const greeted = (connection: Http2Connection, duplex: Duplex): Effect.Effect<voi
 const close = ({ lost, session }: Http2Connection, duplex: Duplex): Effect.Effect<void> =>
   Effect.suspend(() => {
     lost("the connection was closed")
-    // says so to the server and ends the stream
-    session.destroy()
+    // says so to the server, behind the ends of calls that were cancelled, and ends the stream
+    session.close()
     return destroyWhenFlushed(duplex)
   })
 

@@ -163,10 +163,12 @@ describeOnNetworks("a gRPC channel", (test) => {
       const channel = yield* Scope.provide(openChannel(addresses(peer)), scope)
       const states = yield* recordStates(channel)
       const running = call(yield* channel.connection(false))
-      yield* peer.nextStream
+      const stream = yield* peer.nextStream
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(running.cancelled(), "the channel was closed")
       assert.strictEqual(running.stream.rstCode, 8)
+      yield* until(() => stream.closed)
+      assert.strictEqual(stream.rstCode, 8)
       assert.isTrue(channel.pick() === undefined)
       assert.strictEqual(channel.state(), "shutdown")
       assert.strictEqual(yield* failure(channel), "ChannelClosed")

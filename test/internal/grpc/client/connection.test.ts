@@ -419,7 +419,7 @@ describe("keep-alive", () => {
       yield* TestClock.adjust("2 minutes")
       yield* settled
       assert.strictEqual(asked.length, 0)
-      call(connection)
+      const running = call(connection)
       for (let times = 1; times <= 3; times++) {
         yield* TestClock.adjust("1 minute")
         yield* until(() => asked.length === times)
@@ -427,6 +427,7 @@ describe("keep-alive", () => {
         yield* settled
       }
       assert.isTrue(connection.usable())
+      running.cancel("it has waited long enough")
     }))
 
   test("gives up a server that does not answer, and says so to its calls", () =>
