@@ -59,8 +59,9 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("etcd", (it) 
       const values = yield* Effect.flatMap(connectToEtcd(), status)
       assert.match(String(values["version"]), /^3\./)
       assert.isAbove(Number(values["dbSize"]), 0)
-      assert.strictEqual(values["leader"], (values["header"] as { readonly memberId: bigint }).memberId)
       assert.deepInclude(values, { errors: [], isLearner: false })
+      // of one member, it leads itself
+      assert.deepInclude(values["header"], { memberId: values["leader"] })
     }))
 
   it.effect("says with a status what is wrong with a request", () =>

@@ -2,6 +2,7 @@
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Crypto from "node:crypto"
@@ -95,7 +96,10 @@ export const leases = Effect.fnUntraced(function*(channel: GrpcChannel, key: str
   yield* put(channel, key, "leased", { lease: granted.ID })
   assert.strictEqual((yield* range(channel, { key: bytes(key) })).kvs[0]?.lease, granted.ID)
   const alive = (times: number) =>
-    channel.bidi("etcdserverpb.Lease/LeaseKeepAlive", Stream.fromIterable(Array(times).fill({ ID: granted.ID }))).pipe(
+    channel.bidi(
+      "etcdserverpb.Lease/LeaseKeepAlive",
+      Stream.repeat(Stream.make({ ID: granted.ID }), Schedule.recurs(times - 1))
+    ).pipe(
       Stream.mapEffect((values) => Schema.decodeUnknownEffect(Alive)(values)),
       Stream.runCollect
     )

@@ -44,45 +44,48 @@ export class Flow {
 }
 
 /** Some turns of the event loop, in which the other side does what it can. */
-export const turns = (count: number): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const turn = (left: number): void => {
-      if (left === 0) resume(Effect.void)
-      else setImmediate(turn, left - 1)
-    }
-    turn(count)
-  })
-
-/** Sends pieces to a stream of grpc-js for as long as it wants more. */
-export const giveAll = (
-  stream: Pick<Grpc.ServerWritableStream<object, object>, "write" | "once" | "end">,
-  flow: Flow
-) => {
-  const write = (): void => {
-    while (!flow.isComplete) {
-      flow.give()
-      if (!stream.write(piece)) return void stream.once("drain", write)
-    }
-    stream.end()
+export const slowly: Effect.Effect<void> = Effect.callback((resume) => {
+  const turn = (left: number): void => {
+    if (left === 0) resume(Effect.void)
+    else setImmediate(turn, left - 1)
   }
-  write()
+  turn(3)
+})
+
+/** What streams of grpc-js that write have in common. */
+interface Writing {
+  write(piece: object): boolean
+  once(event: "drain", listener: () => void): unknown
+  end(): unknown
 }
 
-/** Takes pieces from a stream of grpc-js, one in some turns of the event loop. */
-export const takeSlowly = (
-  stream: Pick<Grpc.ServerReadableStream<object, object>, "on" | "pause" | "resume">,
-  flow: Flow,
-  slowness: number
-) => {
+/** Sends pieces for as long as the stream wants more. */
+export const giveAll = (stream: Writing, flow: Flow): void => {
+  while (!flow.isComplete) {
+    flow.give()
+    if (!stream.write(piece)) return void stream.once("drain", () => giveAll(stream, flow))
+  }
+  stream.end()
+}
+
+/** What streams of grpc-js that read have in common. */
+interface Reading {
+  on(event: "data", listener: () => void): unknown
+  pause(): unknown
+  resume(): unknown
+}
+
+/** Takes pieces, one in some turns of the event loop. */
+export const takeSlowly = (stream: Reading, flow: Flow): void => {
   stream.on("data", () => {
     flow.take()
     stream.pause()
-    Effect.runFork(Effect.map(turns(slowness), () => stream.resume()))
+    Effect.runFork(Effect.map(slowly, () => stream.resume()))
   })
 }
 
 /** A server of grpc-js that gives and takes. */
-export const flowPeer = Effect.fnUntraced(function*(flow: Flow, slowness: number) {
+export const flowPeer = Effect.fnUntraced(function*(flow: Flow) {
   const server = yield* Effect.acquireRelease(
     Effect.sync(() => new Grpc.Server()),
     (server) => Effect.sync(() => server.forceShutdown())
@@ -90,7 +93,7 @@ export const flowPeer = Effect.fnUntraced(function*(flow: Flow, slowness: number
   server.addService(flowMethods(), {
     Down: (call: Grpc.ServerWritableStream<object, object>) => giveAll(call, flow),
     Up: (call: Grpc.ServerReadableStream<object, object>, reply: Grpc.sendUnaryData<object>) => {
-      takeSlowly(call, flow, slowness)
+      takeSlowly(call, flow)
       call.on("end", () => reply(null, {}))
     },
     Echo: (call: Grpc.ServerUnaryCall<object, object>, reply: Grpc.sendUnaryData<object>) => reply(null, call.request)

@@ -10,7 +10,7 @@ import * as Dialer from "../../../src/services/Dialer.ts"
 import * as Grpc from "../../../src/services/Grpc.ts"
 import type * as GrpcChannel from "../../../src/services/GrpcChannel.ts"
 import * as GrpcSchema from "../../../src/services/GrpcSchema.ts"
-import { Flow, flowPeer, flowProto, piece, turns } from "./flow.ts"
+import { Flow, flowPeer, flowProto, piece, slowly } from "./flow.ts"
 import { measured } from "./memory.ts"
 
 const scenarios: {
@@ -28,7 +28,7 @@ const scenarios: {
   slowReader: (channel, flow) =>
     Stream.runForEach(
       Stream.rechunk(channel.serverStream("flow.Flow/Down", {}), 1),
-      () => Effect.andThen(Effect.sync(() => flow.take()), turns(3))
+      () => Effect.andThen(Effect.sync(() => flow.take()), slowly)
     ),
 
   slowServer: (channel, flow) => {
@@ -43,7 +43,7 @@ const scenarios: {
 const program = Effect.gen(function*() {
   const [, , scenario = "", pieces] = process.argv
   const flow = new Flow(Number(pieces))
-  const port = yield* flowPeer(flow, 3)
+  const port = yield* flowPeer(flow)
   const grpc = yield* Grpc.Grpc
   const schema = GrpcSchema.fromFile(flowProto)
   const channel = yield* grpc.connect({ url: `http://127.0.0.1:${port}`, schema })
