@@ -5,7 +5,7 @@ import * as Json from "./wellKnown/json.ts"
 import { fieldMask, wrapper } from "./wellKnown/small.ts"
 import * as Time from "./wellKnown/time.ts"
 
-export type { Find, Packable } from "./wellKnown/any.ts"
+export type { Find } from "./wellKnown/any.ts"
 export type { Form } from "./wellKnown/form.ts"
 
 interface Known {

@@ -1,5 +1,4 @@
-import type { Fields } from "../codec/fields.ts"
-import { isFields } from "../codec/fields.ts"
+import { type Fields, isFields } from "../codec/fields.ts"
 import { kindOf, unknownField, valueOf, wrong } from "../codec/problem.ts"
 import type { Form } from "./form.ts"
 
