@@ -244,7 +244,9 @@ const descriptorOfField = (syntax: Syntax, message: Message, field: Field): Fiel
     options: {
       ...(field.packed === undefined || syntax === "editions" ? {} : { packed: field.packed }),
       features: {
-        ...(syntax === "editions" && field.rule === "implicit" ? { fieldPresence: FeatureSet_FieldPresence.IMPLICIT } : {}),
+        ...(syntax === "editions" && field.rule === "implicit"
+          ? { fieldPresence: FeatureSet_FieldPresence.IMPLICIT }
+          : {}),
         ...(field.group ? { messageEncoding: FeatureSet_MessageEncoding.DELIMITED } : {}),
         ...(syntax === "editions" && field.packed !== undefined
           ? {
