@@ -42,6 +42,7 @@ export class Handle<I, O, E = never> {
   private readonly definition: MethodDefinition<MessageCodec<I, unknown>, MessageCodec<never, O>>
   private readonly context: CallContext
   private readonly waiters = new Set<() => void>()
+  private isWaking = false
   /** Why the messages of a request stopped, when that is what ended the call. */
   private upstream: Cause.Cause<E | Failure> | undefined
   /** Messages that nobody has taken yet. */
@@ -73,6 +74,14 @@ export class Handle<I, O, E = never> {
       this.context.observed.ended(outcome)
       this.context.onEnd()
     }
+    if (this.isWaking || this.waiters.size === 0) return
+    this.isWaking = true
+    // Node tells of each frame on its own: those that came together are one piece of news
+    setImmediate(this.wake)
+  }
+
+  private readonly wake = () => {
+    this.isWaking = false
     for (const waiter of this.waiters) waiter()
   }
 
