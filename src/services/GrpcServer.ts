@@ -75,17 +75,16 @@ import type {
   BidiHandler,
   ClientStreamHandler,
   HandlerOf,
-  Implementation,
   KindHandler,
   ServerStreamHandler,
   UnaryHandler
 } from "../internal/grpc/server/handler.ts"
 import * as Health from "../internal/grpc/server/health.ts"
-import { type Handlers as UntypedHandlers, implement, methodsOf } from "../internal/grpc/server/implement.ts"
+import { type Implemented, implementNamed, implementTyped } from "../internal/grpc/server/implement.ts"
 import { Reporter } from "../internal/grpc/server/observe.ts"
 import * as Reflection from "../internal/grpc/server/reflection.ts"
 import { Sessions, type SessionSettings } from "../internal/grpc/server/session.ts"
-import { definitionsOf, filesOf, type MethodsOf, type TypedService } from "../internal/grpc/typed/definitions.ts"
+import type { MethodsOf, TypedService } from "../internal/grpc/typed/definitions.ts"
 import type { SchemaService } from "../internal/grpc/typed/effectSchema.ts"
 import type { MethodTypes } from "../internal/grpc/typed/typedMethod.ts"
 import type { Compression } from "../internal/grpc/wire/compression.ts"
@@ -144,14 +143,6 @@ export type {
 } from "../internal/grpc/server/handler.ts"
 
 const TypeId = "~hawser/GrpcServer/Service"
-
-/** What is needed to serve a service. */
-interface Implemented {
-  readonly implementations: ReadonlyArray<Implementation>
-  /** The names of its services: one, but for those without methods. */
-  readonly name: string
-  readonly files: GrpcSchema["files"]
-}
 
 /**
  * A service with its handlers, for `layer`. `E` is what handlers fail with that is no reason of `GrpcError`; `R` is what
@@ -294,22 +285,12 @@ const serviceOf = (
   rest: ReadonlyArray<unknown>
 ): Service => {
   const implemented = Effect.gen(function*() {
-    if (!isSchema(first)) {
-      const definitions = yield* definitionsOf(first)
-      const name = definitions[0]?.service ?? ""
-      const handlers = cast<unknown, UntypedHandlers>(rest[0])
-      const implementations = yield* Effect.fromResult(implement(name, definitions, handlers, partial))
-      return { name, implementations, files: yield* filesOf(first) }
-    }
+    if (!isSchema(first)) return yield* implementTyped(first, undefined, cast(rest[0]), partial)
     const schema = Effect.isEffect(first) ? yield* first : first
     const service = cast<unknown, string | SchemaService>(rest[0])
-    const handlers = cast<unknown, UntypedHandlers>(rest[1])
-    const name = typeof service === "string" ? service : service.name
-    const definitions = typeof service === "string"
-      ? yield* Effect.fromResult(methodsOf(schema, service))
-      : yield* definitionsOf(service, schema)
-    const implementations = yield* Effect.fromResult(implement(name, definitions, handlers, partial))
-    return { name, implementations, files: schema.files }
+    return typeof service === "string"
+      ? yield* implementNamed(schema, service, cast(rest[1]), partial)
+      : yield* implementTyped(service, schema, cast(rest[1]), partial)
   })
   return { [TypeId]: cast(undefined), implemented }
 }
@@ -492,7 +473,7 @@ const settingsOf = (options: Options, context: Context.Context<never>, traced: b
 const listen = Effect.fnUntraced(function*(options: Options) {
   const listener = yield* Listener.Listener
   // a call is no part of the span of a server that runs for months
-  const context = Context.omit(Tracer.ParentSpan, Scope.Scope)(yield* Effect.context<never>())
+  const context = Context.omit(Tracer.ParentSpan, Scope.Scope)(yield* Effect.context())
   const services = yield* Effect.forEach(options.services, ({ implemented }) => implemented)
   const health = yield* Health.make(services.map(({ name }) => name))
   const own = options.health === false ? services : [...services, health]

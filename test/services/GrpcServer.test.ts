@@ -43,7 +43,7 @@ describeOnNetworks("GrpcServer", (test, network) => {
       const both = open(client, "Both")
       for (const text of ["a", "b"]) {
         both.send(note(text))
-        assert.strictEqual(textOf(yield* both.next), `${String(text)}?`)
+        assert.strictEqual(textOf(yield* both.next), `${text}?`)
       }
       both.end()
       assert.deepStrictEqual(statusOf(yield* both.answer), ["0", ""])
