@@ -118,11 +118,17 @@ describe("failures of gRPC handlers", () => {
       const { layer, lines } = logged()
       const { address } = yield* serving({
         One: GrpcServer.unary((_, call) => Effect.andThen(call.sendHeaders(), Effect.as(call.sendHeaders(), {}))),
-        Up: GrpcServer.clientStream((_, call) => Effect.as(call.setTrailers({ "grpc-status": "0" }), {}))
+        Up: GrpcServer.clientStream((_, call) => Effect.as(call.setTrailers({ "grpc-status": "0" }), {})),
+        // those of another server, say: what cannot be sent again is left out
+        Down: GrpcServer.serverStream(() => {
+          const trailers = { text: { etag: ["1", "2"], ":path": ["/"], "grpc-status": ["0"] }, binary: {} }
+          return Stream.fail(new GrpcError.Aborted({ message: "with etags", trailers }))
+        })
       }).pipe(Effect.provide(layer))
       const client = yield* connect(address)
       assert.strictEqual(statusOf(yield* call(client, "One", [note("x")]))[0], "2")
       assert.strictEqual(statusOf(yield* call(client, "Up", []))[0], "2")
+      assert.deepStrictEqual(statusOf(yield* call(client, "Down", [note("x")])), ["10", "with etags"])
       assert.include(lines[0], "the headers have been sent already")
       assert.include(lines[1], "metadata.grpc-status")
     }))

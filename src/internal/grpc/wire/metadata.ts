@@ -42,8 +42,39 @@ const reserved = new Set([
   "user-agent"
 ])
 
-/** Headers of which HTTP knows only one. */
-const once = new Set(["authorization", "proxy-authorization", "from", "referer", "max-forwards"])
+/** Headers of which HTTP knows only one: `node:http2` throws at a second. */
+const once = new Set([
+  "access-control-allow-credentials",
+  "access-control-max-age",
+  "access-control-request-method",
+  "age",
+  "authorization",
+  "content-encoding",
+  "content-language",
+  "content-location",
+  "content-md5",
+  "content-range",
+  "date",
+  "dnt",
+  "etag",
+  "expires",
+  "from",
+  "if-match",
+  "if-modified-since",
+  "if-none-match",
+  "if-range",
+  "if-unmodified-since",
+  "last-modified",
+  "location",
+  "max-forwards",
+  "proxy-authorization",
+  "range",
+  "referer",
+  "retry-after",
+  "tk",
+  "upgrade-insecure-requests",
+  "x-content-type-options"
+])
 
 const wrong = (name: string, expected: string) =>
   new GrpcSchemaError({
