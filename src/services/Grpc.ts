@@ -35,6 +35,8 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Dns from "effect/net/Dns"
+import { formatHost, isHostPort } from "effect/net/Host"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DialError, InvalidTarget } from "../errors/DialError.ts"
@@ -50,10 +52,12 @@ import { healthWatch } from "../internal/grpc/client/healthWatch.ts"
 import type { KeepAliveSettings } from "../internal/grpc/client/keepAlive.ts"
 import type { CallInfo, Middleware } from "../internal/grpc/client/middleware.ts"
 import * as Reflection from "../internal/grpc/client/reflection.ts"
+import * as Resolver from "../internal/grpc/client/resolver.ts"
 import * as ServiceConfigs from "../internal/grpc/client/serviceConfig.ts"
 import { emptySchema, type GrpcSchema } from "../internal/grpc/proto/schema.ts"
 import type { Compression } from "../internal/grpc/wire/compression.ts"
 import { addMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
+import * as Resolve from "../internal/net/resolve.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import * as Target from "../internal/net/target.ts"
 import { tlsHop } from "../internal/tls/handshake.ts"
@@ -258,6 +262,44 @@ const endpointsOf = (
   const parseAll = Effect.forEach((input: DialTarget) => parseTarget(input))
   return Stream.isStream(given) ? Effect.succeed(Stream.mapEffect(given, parseAll)) : parseAll(given)
 }
+
+/**
+ * The addresses of a name, for `endpoints`: asked of Effect's `Dns` now and whenever `interval` (30 seconds by default) has
+ * passed. A name without a port has that of `https`. Error: `DialError`, hop `dns`, reason `NameNotFound`, or
+ * `InvalidTarget`; the channel keeps the addresses that it had and asks again.
+ *
+ * **Example** (Spreading calls over all instances behind a name)
+ *
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { Dns } from "effect/net"
+ * import { Grpc } from "hawser"
+ *
+ * const program = Effect.gen(function*() {
+ *   const grpc = yield* Grpc.Grpc
+ *   return yield* grpc.connect({
+ *     url: "https://orders.internal",
+ *     endpoints: Stream.provideService(Grpc.dns("orders.internal:443"), Dns.Dns, yield* Dns.Dns),
+ *     balancing: "roundRobin"
+ *   })
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const dns = (
+  target: string,
+  options: { readonly interval?: Duration.Input | undefined } = {}
+): Stream.Stream<ReadonlyArray<DialTarget>, DialError, Dns.Dns> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const parsed = yield* parseTarget(/:\d+$/.test(target) ? target : `${target}:443`)
+    if (!isHostPort(parsed)) return yield* refuse(target, "it should be a name and a port")
+    return Resolver.dns(formatHost(parsed.host), parsed.port, {
+      interval: Duration.fromInputUnsafe(options.interval ?? "30 seconds"),
+      resolver: Resolve.fromDns(yield* Dns.Dns)
+    })
+  }))
 
 /**
  * gRPC over the Dialer.

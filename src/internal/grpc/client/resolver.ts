@@ -12,9 +12,9 @@ import * as Target from "../../net/target.ts"
 export const dns = (
   name: string,
   port: number,
-  { interval, resolver = Resolve.system }: {
+  { interval, resolver }: {
     readonly interval: Duration.Duration
-    readonly resolver?: Resolve.Resolver | undefined
+    readonly resolver: Resolve.Resolver
   }
 ): Stream.Stream<ReadonlyArray<Target.Target>, DialError> => {
   const lookup = Effect.gen(function*() {

@@ -54,10 +54,4 @@ describe("dns", () => {
       assert.include(message, "EAI_AGAIN")
       assert.include((yield* failure(found(), found()))[2], "NotFound")
     }))
-
-  it.live("asks the system unless it is told otherwise", () =>
-    Effect.gen(function*() {
-      const [list] = yield* Stream.runCollect(Stream.take(dns("localhost", 80, { interval: Duration.infinity }), 1))
-      assert.isTrue(list?.some((target) => ["127.0.0.1:80", "[::1]:80"].includes(Target.format(target))))
-    }))
 })
