@@ -65,7 +65,7 @@ import type * as Types from "effect/Types"
 import type { Duplex } from "node:stream"
 import type { GrpcErrorReason } from "../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
-import type { TcpError } from "../errors/TcpError.ts"
+import { TcpError, Unknown } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import type { MethodKind } from "../internal/grpc/definition.ts"
 import type { Values } from "../internal/grpc/proto/describe.ts"
@@ -470,6 +470,18 @@ const settingsOf = (options: Options, context: Context.Context<never>, traced: b
   }
 }
 
+/** Within what HTTP/2 has room for in its settings. */
+const checkLimits = ({ flowControlWindow, maxConcurrentStreams }: SessionSettings): Effect.Effect<void, TcpError> => {
+  const problem = !Number.isInteger(flowControlWindow) || flowControlWindow < 1 || flowControlWindow > 2 ** 31 - 1
+    ? `a flowControlWindow of ${flowControlWindow}`
+    : !Number.isInteger(maxConcurrentStreams) || maxConcurrentStreams < 1 || maxConcurrentStreams > 2 ** 32 - 1
+    ? `maxConcurrentStreams of ${maxConcurrentStreams}`
+    : undefined
+  return problem === undefined
+    ? Effect.void
+    : Effect.fail(new TcpError({ reason: new Unknown({ detail: `HTTP/2 has no ${problem}` }) }))
+}
+
 const listen = Effect.fnUntraced(function*(options: Options) {
   const listener = yield* Listener.Listener
   // a call is no part of the span of a server that runs for months
@@ -484,6 +496,7 @@ const listen = Effect.fnUntraced(function*(options: Options) {
   // only a tracer that somebody provided is there
   const traced = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer !== undefined))
   const settings = settingsOf(options, context, traced)
+  yield* checkLimits(settings)
   const open = yield* opening({
     proxyProtocol: options.proxyProtocol,
     tls: options.tls === undefined ? undefined : { ...options.tls, alpn: options.tls.alpn ?? ["h2"] },

@@ -107,6 +107,14 @@ test("gRPC servers fail to listen where somebody does", () =>
     assert.include(yield* reasonOf(again), { _tag: "AddressInUse" })
   }))
 
+test("gRPC servers refuse limits that HTTP/2 does not have", () =>
+  Effect.gen(function*() {
+    for (const limits of [{ flowControlWindow: 0 }, { flowControlWindow: 2 ** 31 }, { maxConcurrentStreams: 1.5 }]) {
+      const refused = Effect.catchTag(serving(who, limits), "TlsConfigError", Effect.die)
+      assert.include(yield* reasonOf(refused), { _tag: "Unknown" })
+    }
+  }))
+
 test("gRPC servers let connections beyond the limit wait", () =>
   Effect.gen(function*() {
     const { address } = yield* serving(who, { maxConnections: 1 })

@@ -1,13 +1,14 @@
 import { cast } from "effect/Function"
 import type * as Http2 from "node:http2"
 import { namesOf } from "../typed/typedMethod.ts"
-import { acceptEncoding, compressionOf } from "../wire/compression.ts"
+import { compressionOf } from "../wire/compression.ts"
 import { type RawHeaders, single } from "../wire/metadata.ts"
 import { Code, encodeMessage } from "../wire/status.ts"
 import { decodeTimeout } from "../wire/timeout.ts"
 import { Call, type CallConnection, type CallSettings } from "./call.ts"
 import type { Implementation, ServerCall } from "./handler.ts"
 import { Meters } from "./observe.ts"
+import { responseHeaders } from "./response.ts"
 
 /** A method that is served. */
 export interface Route {
@@ -62,8 +63,6 @@ const unknown = ({ services }: Routes, path: string): Refusal => {
 const isGrpc = (contentType: string | undefined) =>
   contentType !== undefined && /^application\/grpc(?:$|[+;])/i.test(contentType)
 
-const encodingHeader = "grpc-encoding"
-
 /** What can be wrong with a call before its method is known. gRPC's own servers tell it in the same words of HTTP. */
 const problemOf = (headers: Http2.IncomingHttpHeaders): Refusal | undefined => {
   if (headers[":method"] !== "POST") {
@@ -80,9 +79,8 @@ const refuse = (stream: Http2.ServerHttp2Stream, { code, http, message }: Refusa
   stream.on("error", () => {})
   if (stream.destroyed || stream.closed) return
   stream.respond({
+    ...responseHeaders,
     ":status": http,
-    "content-type": "application/grpc+proto",
-    "grpc-accept-encoding": acceptEncoding,
     "grpc-status": String(code),
     "grpc-message": encodeMessage(message)
   }, { endStream: true })
@@ -102,7 +100,7 @@ export const dispatch = (
   const path = headers[":path"] ?? ""
   const route = routes.methods.get(path)
   if (route === undefined) return refuse(stream, unknown(routes, path))
-  const encoding = single(raw, encodingHeader)
+  const encoding = single(raw, "grpc-encoding")
   const compression = compressionOf(encoding)
   if (compression === undefined) {
     return refuse(stream, refusal(Code.unimplemented, `messages packed with ${encoding} cannot be unpacked`))

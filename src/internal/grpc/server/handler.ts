@@ -2,7 +2,6 @@ import type * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
 import type { SocketAddress } from "effect/net/NetAddress"
 import type * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Metadata } from "../../../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
@@ -85,6 +84,3 @@ export interface KindHandler<Kind extends MethodKind, E, R> {
   readonly kind: Kind
   readonly handler: HandlerOf<never, unknown, E, R>[Kind]
 }
-
-/** What a handler may ask for: it has a scope of its own, which is closed when the call is over. */
-export type Provided = Scope.Scope
