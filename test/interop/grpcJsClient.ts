@@ -4,7 +4,6 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as NetAddress from "effect/net/NetAddress"
-import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
@@ -183,10 +182,7 @@ export const connect: (
         }),
         ({ call, headers, messages, trailers }): Call => ({
           ...sending(call),
-          receive: Queue.take(messages).pipe(
-            Effect.map(Option.some),
-            Pull.catchDone(() => Effect.succeedNone)
-          ),
+          receive: Pull.catchDone(Effect.asSome(Queue.take(messages)), () => Effect.succeedNone),
           headers,
           trailers
         })

@@ -67,7 +67,7 @@ const calls = (client: Client): ReadonlyArray<Effect.Effect<unknown, unknown>> =
         (call) => Effect.andThen(call.headers, call.cancel)
       )
     ),
-    Effect.raceFirst(Effect.scoped(Effect.andThen(begun, Effect.never)), Effect.sleep("2 millis")),
+    Effect.timeoutOption(Effect.scoped(Effect.andThen(begun, Effect.never)), "2 millis"),
     Stream.runDrain(client.bidi(testService("FullDuplexCall"), Stream.never, { timeout: 2 }))
   ]
 }
@@ -115,8 +115,7 @@ if (chosen === undefined) throw new Error(`no direction ${direction}`)
 
 Effect.runFork(
   program(chosen, Number(total)).pipe(
-    Effect.provide(Path.layer(Layer.merge(Dialer.layer, Listener.layer))),
-    Effect.provide(countFibers),
+    Effect.provide(Layer.merge(Path.layer(Layer.merge(Dialer.layer, Listener.layer)), countFibers)),
     Effect.onExit((exit) =>
       Effect.sync(() => {
         process.stdout.write(Exit.isSuccess(exit) ? JSON.stringify(exit.value) : String(exit.cause))

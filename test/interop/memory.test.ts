@@ -11,7 +11,9 @@ const run = <A>(...args: ReadonlyArray<string>): Effect.Effect<A> =>
   Effect.callback((resume) => {
     const child = execFile(process.execPath, args, { cwd: root }, (error, output, complaints) => {
       const printed = output.startsWith("{") ? Effect.sync((): A => JSON.parse(output)) : undefined
-      resume(error === null && printed !== undefined ? printed : Effect.die(`${String(error)} ${output} ${complaints}`))
+      resume(
+        error === null && printed !== undefined ? printed : Effect.die(`${error?.message} ${output} ${complaints}`)
+      )
     })
     return Effect.sync(() => child.kill("SIGKILL"))
   })
