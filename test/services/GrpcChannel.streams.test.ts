@@ -60,22 +60,40 @@ describeOnNetworks("GrpcChannel streams", (test) => {
   test("fails with the error of the stream of requests, and cancels the call", () =>
     Effect.gen(function*() {
       const { channel, nextCall } = yield* started()
-      const failing = Stream.concat(texts("a"), Stream.fail("no more ink" as const))
-      const reply = yield* Effect.forkChild(Effect.flip(channel.clientStream("test.Talk/Tell", failing)))
-      assert.strictEqual(yield* Fiber.join(reply), "no more ink")
-      assert.strictEqual(yield* (yield* nextCall).closed, NGHTTP2_CANCEL)
-      const replies = yield* Effect.forkChild(Effect.flip(Stream.runDrain(channel.bidi("test.Talk/Chat", failing))))
-      assert.strictEqual(yield* Fiber.join(replies), "no more ink")
-      assert.strictEqual(yield* (yield* nextCall).closed, NGHTTP2_CANCEL)
+      const failing = (gate: Deferred.Deferred<never, "no more ink">) =>
+        Stream.concat(texts("a"), Stream.fromEffect(Deferred.await(gate)))
+      for (
+        const make of [
+          (requests: ReturnType<typeof failing>) => channel.clientStream("test.Talk/Tell", requests),
+          (requests: ReturnType<typeof failing>) => Stream.runDrain(channel.bidi("test.Talk/Chat", requests))
+        ]
+      ) {
+        const gate = yield* Deferred.make<never, "no more ink">()
+        const reply = yield* Effect.forkChild(Effect.flip(make(failing(gate))))
+        const call = yield* nextCall
+        yield* call.messages(1)
+        yield* Deferred.fail(gate, "no more ink")
+        assert.strictEqual(yield* Fiber.join(reply), "no more ink")
+        assert.strictEqual(yield* call.closed, NGHTTP2_CANCEL)
+        // a server must not take what was cut off for complete
+        assert.isFalse(call.isComplete())
+      }
     }))
 
   test("fails with what does not fit the schema, in the middle of a stream", () =>
     Effect.gen(function*() {
       const { channel, nextCall } = yield* started()
-      const requests = Stream.make({ text: "a" }, { txt: "b" })
-      const reason = yield* reasonOf(channel.clientStream("test.Talk/Tell", requests))
-      assert.strictEqual(reason["_tag"], "UnknownField")
-      assert.strictEqual(yield* (yield* nextCall).closed, NGHTTP2_CANCEL)
+      const gate = yield* Deferred.make<void>()
+      const requests = Stream.concat(
+        Stream.make({ text: "a" }),
+        Stream.fromEffect(Effect.as(Deferred.await(gate), { txt: "b" }))
+      )
+      const reply = yield* Effect.forkChild(reasonOf(channel.clientStream("test.Talk/Tell", requests)))
+      const call = yield* nextCall
+      yield* call.messages(1)
+      yield* Deferred.succeed(gate, undefined)
+      assert.strictEqual((yield* Fiber.join(reply))["_tag"], "UnknownField")
+      assert.strictEqual(yield* call.closed, NGHTTP2_CANCEL)
     }))
 
   test("stops asking for requests when the server has answered early", () =>

@@ -40,6 +40,8 @@ export interface PeerCall {
   readonly raw: ReadonlyArray<{ readonly bytes: Uint8Array; readonly compressed: boolean }>
   /** Waits for so many messages. */
   readonly messages: (count: number) => Effect.Effect<ReadonlyArray<string>>
+  /** Whether the client has said that no more messages come. */
+  readonly isComplete: () => boolean
   /** Waits for the client's half-close. */
   readonly halfClosed: Effect.Effect<void>
   /** Waits until the stream is closed and gives the code that the client has reset it with. */
@@ -68,7 +70,11 @@ const call = (
     raw.push({ bytes: message, compressed })
     if (!compressed) received.push(decode(message))
   })
-  stream.on("error", () => {}).on("data", (chunk: Buffer) => void reader.read(chunk)).once("end", () => ended = true)
+  stream.on("error", () => {}).on("data", (chunk: Buffer) => void reader.read(chunk)).once(
+    "end",
+    // which Node also emits for a stream that was reset
+    () => ended = !stream.aborted
+  )
   const until = (holds: () => boolean) =>
     Effect.gen(function*() {
       while (!holds()) yield* turn
@@ -93,6 +99,7 @@ const call = (
     received,
     raw,
     messages: (count) => Effect.as(until(() => received.length >= count), received),
+    isComplete: () => ended,
     halfClosed: until(() => ended),
     closed: Effect.map(until(() => stream.closed || stream.destroyed), () => stream.rstCode),
     ping: Effect.callback((resume) => void session.ping(() => resume(Effect.void))),

@@ -1,6 +1,7 @@
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Http2 from "node:http2"
+import { addAbortSignal } from "node:stream"
 import { compressionOf } from "../wire/compression.ts"
 import { Incoming } from "../wire/incoming.ts"
 import { type OutgoingHeaders, type RawHeaders, single } from "../wire/metadata.ts"
@@ -23,10 +24,15 @@ const notGrpc = (headers: RawHeaders): Status | undefined => {
 
 const nothing = () => {}
 
-/** Gives a stream up. Node would end it first, which a server takes for the end of the requests, until it hears of the reset. */
+const aborted = AbortSignal.abort()
+
+/**
+ * Gives a stream up. `close` of a stream that has not been ended ends it first, which a server takes for the end of the
+ * requests until it hears of the reset; an aborted one is reset at once (NGHTTP2_CANCEL).
+ */
 const cancel = (stream: Http2.ClientHttp2Stream): void => {
-  stream._final = (done) => done()
-  stream.close(NGHTTP2_CANCEL)
+  if (stream.writableEnded) stream.close(NGHTTP2_CANCEL)
+  else addAbortSignal(aborted, stream)
 }
 
 /** One call on one connection. */

@@ -12,6 +12,7 @@ import { destroyWhenFlushed, scopedUnlessFailed } from "../../net/duplex.ts"
 import type * as Hop from "../../net/hop.ts"
 import * as Target from "../../net/target.ts"
 import { tlsInfo } from "../../tls/info.ts"
+import { resetName } from "../wire/status.ts"
 import type { KeepAlive, Watched } from "./keepAlive.ts"
 
 /** A call under way, as its connection knows it. */
@@ -73,24 +74,6 @@ const hint = (duplex: Duplex) => {
   const tls = tlsInfo(duplex)
   return tls === undefined || tls.alpn === "h2" ? "" : "; it did not choose h2 in the TLS handshake"
 }
-
-/** The HTTP/2 error codes in the order of their numbers (RFC 9113, section 7). */
-const http2Codes = [
-  "NO_ERROR",
-  "PROTOCOL_ERROR",
-  "INTERNAL_ERROR",
-  "FLOW_CONTROL_ERROR",
-  "SETTINGS_TIMEOUT",
-  "STREAM_CLOSED",
-  "FRAME_SIZE_ERROR",
-  "REFUSED_STREAM",
-  "CANCEL",
-  "COMPRESSION_ERROR",
-  "CONNECT_ERROR",
-  "ENHANCE_YOUR_CALM",
-  "INADEQUATE_SECURITY",
-  "HTTP_1_1_REQUIRED"
-]
 
 /** What a server gives as its reason, as part of a line that people read. */
 const printable = (data: Uint8Array | undefined) =>
@@ -243,7 +226,7 @@ const begin = (
     .on("remoteSettings", ({ maxConcurrentStreams }) => connection.allow(maxConcurrentStreams ?? Infinity))
     .on("goaway", (code, _lastStreamId, data) => {
       const words = printable(data)
-      const why = `the server is going away (${http2Codes[code] ?? code})${words === "" ? "" : `: ${words}`}`
+      const why = `the server is going away (${resetName(code)})${words === "" ? "" : `: ${words}`}`
       if (code === Http2.constants.NGHTTP2_ENHANCE_YOUR_CALM && words === "too_many_pings") keepAlive?.slowDown()
       // at any other code the session destroys itself
       if (code === Http2.constants.NGHTTP2_NO_ERROR) connection.goesAway(why)
