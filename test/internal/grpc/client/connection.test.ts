@@ -379,7 +379,7 @@ describe("a gRPC connection to a server that misbehaves", () => {
         const { connection, socket } = yield* connectTo()
         socket.write(goaway(77, "bye\n\x1b[31m\0 now"))
         yield* connection.retired
-        assert.strictEqual(connection.endedBy(), "the server is going away (77): bye [31m now")
+        assert.strictEqual(connection.endedBy(), "the server is going away (error 77): bye [31m now")
       }).pipe(Effect.provide(Dialer.layer))
     ))
 
