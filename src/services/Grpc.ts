@@ -311,9 +311,9 @@ export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.
   Grpc,
   Effect.gen(function*() {
     const dialer = yield* Dialer.Dialer
-    const sink = yield* EventSink
     return {
       connect: Effect.fn("Grpc.connect")(function*(options) {
+        const sink = yield* EventSink
         const { authority, host, secure, target } = yield* parseUrl(options)
         const given = options.schema === undefined
           ? emptySchema

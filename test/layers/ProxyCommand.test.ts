@@ -88,7 +88,7 @@ describe("ProxyCommand.layer", () => {
       assert.isAbove(duplex.listenerCount("error"), 0)
       // our end first: what the server still says arrives
       duplex.end("question")
-      assert.strictEqual((yield* readAll(socket.resume())).bytes.toString(), "question")
+      assert.strictEqual((yield* readAll(socket)).bytes.toString(), "question")
       socket.end("answer")
       assert.strictEqual((yield* readAll(duplex)).bytes.toString(), "answer")
       duplex.destroy(new Error("late"))
@@ -109,7 +109,7 @@ describe("ProxyCommand.layer", () => {
       const { bytes, ending } = yield* readAll(duplex)
       assert.deepStrictEqual([bytes.toString(), ending], ["first", "end"])
       duplex.end("still open")
-      assert.strictEqual((yield* readAll(socket.resume())).bytes.toString(), "still open")
+      assert.strictEqual((yield* readAll(socket)).bytes.toString(), "still open")
     }))
 
   test("holds the command back while nobody reads", () =>

@@ -104,7 +104,7 @@ describe("SshTunnel's streams", () => {
       assert.isAbove(duplex.listenerCount("error"), 0)
       // our end first: what the server still says arrives
       duplex.end("question")
-      const { bytes } = yield* readAll(socket.resume())
+      const { bytes } = yield* readAll(socket)
       assert.strictEqual(bytes.toString(), "question")
       socket.end("answer")
       assert.strictEqual((yield* readAll(duplex)).bytes.toString(), "answer")

@@ -368,7 +368,7 @@ layer(Layer.mergeAll(SshForwards.layer, Network), { excludeTestServices: true, t
         for (const target of targets) yield* write(target, "half a sent")
         for (const client of here) assert.strictEqual(String(yield* read(client, 11)), "half a sent")
 
-        const outcome = (duplex: Duplex) => Effect.map(readAll(duplex.resume()), ({ ending }) => ending)
+        const outcome = (duplex: Duplex) => Effect.map(readAll(duplex), ({ ending }) => ending)
         const outcomes = yield* Effect.forkChild(
           Effect.forEach([...here, remoteTarget, accepted], outcome, { concurrency: "unbounded" }),
           { startImmediately: true }

@@ -362,7 +362,7 @@ describe("GrpcChannel calls", () => {
               "count" in state ? Number(state.count) : undefined
             ].join(" ")
           )
-          .sort()
+          .toSorted()
         assert.deepStrictEqual(counted, [
           "completed_total test.Talk/Ask Cancelled 1",
           "completed_total test.Talk/Ask NotFound 1",

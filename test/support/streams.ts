@@ -31,6 +31,8 @@ export const readAll = (duplex: Duplex) =>
       .once("end", () => finish("end"))
       .once("error", (error) => finish(outcome(error)))
       .once("close", () => finish("close"))
+      // only now: what comes before anybody listens would be lost
+      .resume()
   })
 
 /** Reads exactly `count` bytes and leaves the rest. */
