@@ -112,6 +112,24 @@ describe("ProxyCommand.layer", () => {
       assert.strictEqual((yield* readAll(socket)).bytes.toString(), "still open")
     }))
 
+  test("lets a command that has ended its output pass on what it was given", () =>
+    Effect.gen(function*() {
+      const raw = yield* rawServer()
+      const duplex = yield* dial(
+        node(
+          `const s=require("net").connect(+process.argv[1],"127.0.0.1");require("fs").writeSync(1,"first");` +
+            `require("fs").closeSync(1);const got=[];process.stdin.on("data",b=>got.push(b));` +
+            `process.stdin.on("end",()=>setTimeout(()=>s.end(Buffer.concat(got)),200))`,
+          "%p"
+        ),
+        raw.address
+      )
+      const socket = yield* raw.next
+      yield* readAll(duplex)
+      duplex.end("late")
+      assert.strictEqual((yield* readAll(socket)).bytes.toString(), "late")
+    }))
+
   test("holds the command back while nobody reads", () =>
     Effect.gen(function*() {
       const duplex = yield* dial("head -c 12000000 /dev/zero")

@@ -123,12 +123,18 @@ class CommandDuplex extends Duplex {
     const { child } = this
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()
     if (child.exitCode !== null || child.signalCode !== null) return done(error)
-    const stop = alarm(realClock, mercy, () => void child.kill("SIGKILL"))
+    let stop = () => {}
     child.once("exit", () => {
       stop()
       done(error)
     })
-    child.kill("SIGHUP")
+    const hangUp = () => {
+      stop = alarm(realClock, mercy, () => void child.kill("SIGKILL"))
+      child.kill("SIGHUP")
+    }
+    // one that has got and given all may still have to pass on what it got
+    if (error === null && this.readableEnded && this.writableFinished) stop = alarm(realClock, patience, hangUp)
+    else hangUp()
   }
 }
 
