@@ -47,12 +47,14 @@ describe("examples", () => {
     }
   })
 
-  it("the README shows the examples as they are", () => {
-    const readme = readFileSync(`${root}README.md`, "utf8")
-    const shown = [...readme.matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([\s\S]*?)```\n/g)]
-    assert.strictEqual(shown.length, readme.split("```ts\n").length - 1)
-    for (const [, file, code] of shown) {
-      assert.strictEqual(code, readFileSync(`${root}${file}`, "utf8"), file)
-    }
-  })
+  for (const document of ["README.md", "docs/grpc.md", "docs/ssh.md"]) {
+    it(`${document} shows the examples as they are`, () => {
+      const text = readFileSync(`${root}${document}`, "utf8")
+      const shown = [...text.matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([\s\S]*?)```\n/g)]
+      assert.strictEqual(shown.length, text.split("```ts\n").length - 1)
+      for (const [, file, code] of shown) {
+        assert.strictEqual(code, readFileSync(`${root}${file}`, "utf8"), file)
+      }
+    })
+  }
 })

@@ -174,7 +174,7 @@ const methodConfig = (json: JsonMethod): MethodConfig => {
 export const fromJson = (json: unknown): Effect.Effect<ServiceConfig, Schema.SchemaError> =>
   Effect.map(
     typeof json === "string"
-      ? Schema.decodeUnknownEffect(Schema.fromJsonString(Json))(json)
+      ? Schema.decodeEffect(Schema.fromJsonString(Json))(json)
       : Schema.decodeUnknownEffect(Json)(json),
     ({ methodConfig: methods, retryThrottling }) => ({ methods: methods?.map(methodConfig), retryThrottling })
   )

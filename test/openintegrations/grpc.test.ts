@@ -11,12 +11,12 @@ import * as Stream from "effect/Stream"
 import * as Http from "node:http"
 import { httpProxy } from "../../examples/peers/httpProxy.ts"
 import { socksProxy } from "../../examples/peers/socksProxy.ts"
+import { exchangeInOrder, type Step } from "../../examples/recipes/grpcScript.ts"
 import * as Proxy from "../../src/layers/Proxy.ts"
 import * as SshTunnel from "../../src/layers/SshTunnel.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Grpc from "../../src/services/Grpc.ts"
-import type { CallError, GrpcCall } from "../../src/services/GrpcChannel.ts"
 import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
 import type * as Listener from "../../src/services/Listener.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
@@ -63,29 +63,6 @@ const zeros = (size: number) => ({ body: new Uint8Array(size) })
 const sized = (...sizes: ReadonlyArray<number>) => ({ responseParameters: sizes.map((size) => ({ size })) })
 
 const piece = (size: number) => ({ payload: zeros(size) })
-
-/** What a recipe does next with a call. */
-type Step = { readonly send: object } | "receive"
-
-/**
- * Sends and receives in a given order. Then nothing more is sent, and all that still comes is received if that is wanted;
- * otherwise the call is cancelled.
- */
-const exchangeInOrder = Effect.fnUntraced(function*(
-  call: GrpcCall,
-  order: ReadonlyArray<Step>,
-  options: { readonly continueReceiving: boolean }
-): Effect.fn.Return<ReadonlyArray<object>, CallError> {
-  const received: Array<object> = []
-  for (const step of order) {
-    if (step !== "receive") yield* call.send(step.send)
-    else received.push(...Option.toArray(yield* call.receive))
-  }
-  yield* call.completeSend
-  if (options.continueReceiving) received.push(...(yield* Stream.runCollect(call.messages)))
-  else yield* call.close
-  return received
-})
 
 describe("gRPC of openintegrations", () => {
   row(

@@ -29,7 +29,7 @@ export const sendAll = (
       messages,
       (message) =>
         Effect.flatMap(
-          outlet.isOver() ? Effect.succeed(undefined) : compress(message, compression),
+          outlet.isOver() ? Effect.undefined : compress(message, compression),
           (packed) =>
             packed === undefined || outlet.isOver() || outlet.send(frame([packed], true)) ? Effect.void : outlet.room
         ),
