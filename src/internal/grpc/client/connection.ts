@@ -12,8 +12,8 @@ import { destroyWhenFlushed, scopedUnlessFailed } from "../../net/duplex.ts"
 import type * as Hop from "../../net/hop.ts"
 import * as Target from "../../net/target.ts"
 import { tlsInfo } from "../../tls/info.ts"
+import type { KeepAlive, Watched } from "../wire/keepAlive.ts"
 import { resetName } from "../wire/status.ts"
-import type { KeepAlive, Watched } from "./keepAlive.ts"
 
 /** A call under way, as its connection knows it. */
 export interface Call {

@@ -7,9 +7,9 @@ import { DialError, Unknown } from "../../../errors/DialError.ts"
 import { EventSink } from "../../events.ts"
 import { within } from "../../net/deadline.ts"
 import * as Target from "../../net/target.ts"
+import { KeepAlive, type KeepAliveSettings } from "../wire/keepAlive.ts"
 import * as Connection from "./connection.ts"
 import type { Connect } from "./endpoint.ts"
-import { KeepAlive, type KeepAliveSettings } from "./keepAlive.ts"
 
 export interface Settings extends Connection.Settings {
   /** What requests carry as `:authority`, and events as the name of the server. */

@@ -15,8 +15,8 @@ import * as TestNetwork from "../../../../src/testing/TestNetwork.ts"
 import { leavesNothing } from "../../../support/leaks.ts"
 import { turn } from "../../../support/scripted.ts"
 
-const connect = (url: string, options: Partial<Grpc.ConnectOptions> = {}) =>
-  Grpc.Grpc.use((grpc) => grpc.connect({ url, schema: GrpcSchema.fromFile(greeterProto), ...options })).pipe(
+const connect = (url: string) =>
+  Grpc.Grpc.use((grpc) => grpc.connect({ url, schema: GrpcSchema.fromFile(greeterProto) })).pipe(
     Effect.provide(Grpc.layer)
   )
 
@@ -89,7 +89,7 @@ describe("calls", () => {
         const { inject, seen } = yield* grpcInjector()
         const { accept } = yield* Listener.Listener.use((listener) => listener.bind({ host: "greeter", port: 50051 }))
         yield* Effect.forkScoped(Effect.andThen(accept, (duplex) => Effect.sync(() => inject(duplex))))
-        const channel = yield* connect("http://greeter:50051", { keepAlive: false })
+        const channel = yield* connect("http://greeter:50051")
         const fiber = yield* Effect.forkChild(
           Effect.flip(channel.unary("greeter.v1.Greeter/Wait", {}, { timeout: "1 hour" }))
         )

@@ -9,7 +9,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Https from "node:https"
 import type { Duplex } from "node:stream"
 import * as Connection from "../../../../src/internal/grpc/client/connection.ts"
-import { KeepAlive, type KeepAliveSettings } from "../../../../src/internal/grpc/client/keepAlive.ts"
+import { KeepAlive, type KeepAliveSettings } from "../../../../src/internal/grpc/wire/keepAlive.ts"
 import * as Target from "../../../../src/internal/net/target.ts"
 import * as TlsHandshake from "../../../../src/internal/tls/handshake.ts"
 import * as TlsOptions from "../../../../src/internal/tls/options.ts"
@@ -457,8 +457,24 @@ describe("keep-alive", () => {
       yield* TestClock.adjust("20 seconds")
       assert.isTrue(connection.usable())
       yield* TestClock.adjust("20 seconds")
-      assert.strictEqual(connection.endedBy(), "keep-alive timeout")
       yield* connection.over
+      assert.strictEqual(connection.endedBy(), "keep-alive timeout")
+    }))
+
+  test("gives an answer the time to come when the clock is turned by hours at once", () =>
+    Effect.gen(function*() {
+      const { connection, socket } = yield* connectTo(yield* keepAlive())
+      const { answer, asked, settled } = pings(socket)
+      const running = call(connection)
+      yield* TestClock.adjust("1 hour")
+      yield* until(() => asked.length === 1)
+      answer()
+      yield* settled
+      assert.isTrue(connection.usable())
+      yield* TestClock.adjust("1 hour")
+      yield* until(() => asked.length === 2)
+      yield* over(running)
+      assert.strictEqual(running.endedBy(), "keep-alive timeout")
     }))
 
   test("asks without calls too when it is told to", () =>
@@ -468,6 +484,7 @@ describe("keep-alive", () => {
       yield* TestClock.adjust("1 minute")
       yield* until(() => asked.length === 1)
       yield* TestClock.adjust("20 seconds")
+      yield* connection.over
       assert.strictEqual(connection.endedBy(), "keep-alive timeout")
     }))
 

@@ -1,4 +1,4 @@
-import type * as Clock from "effect/Clock"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import { alarm } from "../../net/deadline.ts"
 
@@ -20,7 +20,11 @@ export interface Watched {
   readonly dead: () => void
 }
 
-/** Asks the servers of one channel now and then whether they are still there. */
+/** An answer takes real time, also where the clock is a test's and is turned by hours at once: it gets this much. */
+const grace = 100
+const realClock = Clock.Clock.defaultValue()
+
+/** Asks peers now and then whether they are still there. */
 export class KeepAlive {
   private readonly settings: KeepAliveSettings
   private readonly clock: Clock.Clock
@@ -46,8 +50,17 @@ export class KeepAlive {
     }
     const wait = () => {
       const before = watched.received()
+      const asked = realClock.currentTimeMillisUnsafe()
       // the answer may be queued behind much else: who still sends is still there
-      after(this.settings.timeout, () => watched.received() === before ? watched.dead() : wait())
+      const orWait = (silent: () => void) => () => watched.received() === before ? silent() : wait()
+      after(
+        this.settings.timeout,
+        orWait(() => {
+          const left = asked + grace - realClock.currentTimeMillisUnsafe()
+          if (left <= 0) watched.dead()
+          else stopAlarm = alarm(realClock, Duration.millis(left), orWait(watched.dead))
+        })
+      )
     }
     const rest = () =>
       after(this.interval, () => {
