@@ -48,7 +48,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -56,13 +55,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { cast } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { formatSocketAddress, type SocketAddress } from "effect/net/NetAddress"
-import * as Option from "effect/Option"
+import type { SocketAddress } from "effect/net/NetAddress"
 import * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type * as Types from "effect/Types"
-import type { Duplex } from "node:stream"
 import type { GrpcErrorReason } from "../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
 import { TcpError, Unknown } from "../errors/TcpError.ts"
@@ -70,7 +66,6 @@ import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import type { MethodKind } from "../internal/grpc/definition.ts"
 import type { Values } from "../internal/grpc/proto/describe.ts"
 import type { GrpcSchema } from "../internal/grpc/proto/schema.ts"
-import { routesOf } from "../internal/grpc/server/dispatch.ts"
 import type {
   BidiHandler,
   ClientStreamHandler,
@@ -83,17 +78,16 @@ import * as Health from "../internal/grpc/server/health.ts"
 import { type Implemented, implementNamed, implementTyped } from "../internal/grpc/server/implement.ts"
 import { Reporter } from "../internal/grpc/server/observe.ts"
 import * as Reflection from "../internal/grpc/server/reflection.ts"
-import { Sessions, type SessionSettings } from "../internal/grpc/server/session.ts"
-import type { MethodsOf, TypedService } from "../internal/grpc/typed/definitions.ts"
+import { routesOf } from "../internal/grpc/server/route.ts"
+import { serve } from "../internal/grpc/server/serve.ts"
+import type { SessionSettings } from "../internal/grpc/server/session.ts"
+import type { ErrorOf, Handlers, Known, NamedHandlers, ServicesOf } from "../internal/grpc/server/typedHandlers.ts"
+import type { TypedService } from "../internal/grpc/typed/definitions.ts"
 import type { SchemaService } from "../internal/grpc/typed/effectSchema.ts"
-import type { MethodTypes } from "../internal/grpc/typed/typedMethod.ts"
 import type { Compression } from "../internal/grpc/wire/compression.ts"
-import { addressOf } from "../internal/net/duplex.ts"
 import type { DialTarget } from "../internal/net/target.ts"
 import type { ProxyProtocolOptions } from "../internal/proxy/proxyProtocol.ts"
 import { opening } from "../internal/server/opening.ts"
-import { reporter } from "../internal/server/report.ts"
-import * as Serving from "../internal/server/serving.ts"
 import type { TlsOptions } from "../internal/tls/options.ts"
 import * as Listener from "./Listener.ts"
 
@@ -142,6 +136,38 @@ export type {
   UnaryHandler
 } from "../internal/grpc/server/handler.ts"
 
+export type {
+  /**
+   * What handlers fail with, beside reasons of `GrpcError`.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  ErrorOf,
+  /**
+   * A handler for each method of a service that has types: the requests are what the service's decoders give, and the
+   * responses what its encoders take.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  Handlers,
+  /**
+   * Handlers by the names of their methods, for a service that only a definition read at run time knows.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  NamedHandlers,
+  /**
+   * What handlers need. Each call has a scope of its own.
+   *
+   * @category models
+   * @since 0.1.0
+   */
+  ServicesOf
+} from "../internal/grpc/server/typedHandlers.ts"
+
 const TypeId = "~hawser/GrpcServer/Service"
 
 /**
@@ -156,73 +182,6 @@ export interface Service<out E = never, out R = never> {
   /** @internal */
   readonly implemented: Effect.Effect<Implemented, GrpcSchemaError>
 }
-
-/** What a handler gives: an Effect or a Stream. */
-type ResultOf<H> = H extends KindHandler<MethodKind, infer E, infer R> ? Effect.Effect<unknown, E, R>
-  : H extends (...input: never) => infer Result ? Result
-  : never
-
-/**
- * What handlers fail with, beside reasons of `GrpcError`.
- *
- * @category models
- * @since 0.1.0
- */
-export type ErrorOf<Handlers> = Exclude<
-  {
-    [K in keyof Handlers]: ResultOf<Handlers[K]> extends infer Result
-      ? Result extends Effect.Effect<infer _A, infer E, infer _R> ? E
-      : Result extends Stream.Stream<infer _A, infer E, infer _R> ? E
-      : never
-      : never
-  }[keyof Handlers],
-  GrpcErrorReason
->
-
-/**
- * What handlers need. Each call has a scope of its own.
- *
- * @category models
- * @since 0.1.0
- */
-export type ServicesOf<Handlers> = Exclude<
-  {
-    [K in keyof Handlers]: ResultOf<Handlers[K]> extends infer Result
-      ? Result extends Effect.Effect<infer _A, infer _E, infer R> ? R
-      : Result extends Stream.Stream<infer _A, infer _E, infer R> ? R
-      : never
-      : never
-  }[keyof Handlers],
-  Scope.Scope
->
-
-type HandlerFor<Method> = Method extends MethodTypes
-  ? HandlerOf<Method["requestOut"], Method["responseIn"]>[Method["kind"]]
-  : never
-
-/**
- * A handler for each method of a service that has types: the requests are what the service's decoders give, and the
- * responses what its encoders take.
- *
- * @category models
- * @since 0.1.0
- */
-export type Handlers<S extends TypedService> = {
-  readonly [K in keyof MethodsOf<S>]: HandlerFor<MethodsOf<S>[K]>
-}
-
-/**
- * Handlers by the names of their methods, for a service that only a definition read at run time knows.
- *
- * @category models
- * @since 0.1.0
- */
-export interface NamedHandlers {
-  readonly [method: string]: KindHandler<MethodKind, unknown, unknown>
-}
-
-/** Nothing but handlers of methods that there are. */
-type Known<H, All> = H & { readonly [K in Exclude<keyof H, keyof All>]: never }
 
 /**
  * A schema, or what reads one.
@@ -509,37 +468,14 @@ const listen = Effect.fnUntraced(function*(options: Options) {
   // a scope of its own, so that draining can stop listening before the layer goes
   const listening = yield* Scope.fork(yield* Effect.scope)
   const bound = yield* Scope.provide(listener.bind(address, { mode: options.mode }), listening)
-  const report = reporter(formatSocketAddress(bound.address), context)
-  const sessions = new Sessions()
-
-  const run = (duplex: Duplex) => {
-    const client = addressOf(duplex, "remote")
-    if (open === undefined) return sessions.serve(settings, routes, duplex, client)
-    return Effect.matchEffect(open(duplex), {
-      onFailure: (error) =>
-        Effect.andThen(
-          Effect.sync(() => report.handshakeFailed(client, error)),
-          Effect.logDebug("the handshake with a client failed", error)
-        ),
-      onSuccess: ({ remoteAddress, stream }) =>
-        sessions.serve(settings, routes, stream, Option.orElse(Option.fromUndefinedOr(remoteAddress), () => client))
-    })
-  }
-  const serving = Serving.serve({
+  const serving = serve({
     bound,
-    stopListening: Scope.close(listening, Exit.void).pipe(
-      Effect.andThen(health.drain),
-      Effect.andThen(Effect.sync(() => sessions.drain()))
-    ),
+    open,
+    settings,
+    routes,
+    stopListening: Effect.andThen(Scope.close(listening, Exit.void), health.drain),
     maxConnections: options.maxConnections ?? 10_000,
-    reject: false,
-    served: 0
-  }, {
-    run,
-    failed: (cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("a gRPC connection failed", cause),
-    rejected: () => {},
-    drainTimeout: options.drainTimeout ?? "10 seconds"
+    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "10 seconds")
   })
   yield* Effect.forkScoped(serving, { startImmediately: true })
   return GrpcServer.of({ address: bound.address, setHealth: health.setStatus })

@@ -21,12 +21,12 @@ import { CurrentDeadline } from "../deadline.ts"
 import type { Compression } from "../wire/compression.ts"
 import { addMetadata, decodeMetadata, type OutgoingHeaders, type RawHeaders } from "../wire/metadata.ts"
 import { Code } from "../wire/status.ts"
-import type { Route } from "./dispatch.ts"
 import { type Failure, failureOf, type OnError } from "./failure.ts"
 import type { ServerCall } from "./handler.ts"
 import { parentSpan, type Reporter, spanAttributes } from "./observe.ts"
 import { Requests, type RequestsOwner } from "./requests.ts"
 import { Response, type ResponseOwner, type ResponseSettings } from "./response.ts"
+import type { Route } from "./route.ts"
 
 /** What all calls of a server have in common. */
 export interface CallSettings extends ResponseSettings {

@@ -14,7 +14,8 @@ import { type TlsInfo, tlsInfo } from "../../tls/handshake.ts"
 import { KeepAlive, type KeepAliveSettings } from "../wire/keepAlive.ts"
 import type { RawHeaders } from "../wire/metadata.ts"
 import type { Call, CallConnection, CallSettings } from "./call.ts"
-import { dispatch, type Routes } from "./dispatch.ts"
+import { dispatch } from "./dispatch.ts"
+import type { Routes } from "./route.ts"
 
 /** How often a client may ask whether we are there. */
 export interface PingPolicy {
