@@ -353,6 +353,7 @@ describe("GrpcChannel calls", () => {
         const interrupted = yield* Effect.forkChild(channel.unary(ask, {}))
         yield* nextCall
         yield* Fiber.interrupt(interrupted)
+        yield* Effect.flip(channel.unary(ask, { text: "too large" }, { maxSendSize: 5 }))
         const counted = (yield* Metric.snapshot)
           .filter(({ id }) => id.startsWith("hawser_grpc_client_") && id.endsWith("_total"))
           .map(({ attributes, id, state }) =>
@@ -366,11 +367,12 @@ describe("GrpcChannel calls", () => {
         assert.deepStrictEqual(counted, [
           "completed_total test.Talk/Ask Cancelled 1",
           "completed_total test.Talk/Ask NotFound 1",
+          "completed_total test.Talk/Ask ResourceExhausted 1",
           "completed_total test.Talk/Tell OK 1",
           "messages_total test.Talk/Ask sent 2",
           "messages_total test.Talk/Tell received 1",
           "messages_total test.Talk/Tell sent 2",
-          "started_total test.Talk/Ask 2",
+          "started_total test.Talk/Ask 3",
           "started_total test.Talk/Tell 1"
         ])
       }).pipe(

@@ -1,8 +1,10 @@
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import { alarm } from "../../net/deadline.ts"
 import { addMetadata, type MetadataInput, type OutgoingHeaders } from "../wire/metadata.ts"
@@ -79,7 +81,9 @@ export const attemptsOf = ({ channel, credentials }: Settings, prepared: Prepare
 }
 
 /** Whether there are further attempts, and when. */
-export const strategyOf = ({ throttle }: Settings, { policy }: Prepared): Strategy => {
-  if (policy?.retry !== undefined) return retrying(policy.retry, throttle, Math.random)
+export const strategyOf = ({ throttle }: Settings, { context, policy }: Prepared): Strategy => {
+  if (policy?.retry !== undefined) {
+    return retrying(policy.retry, throttle, () => Context.get(context, Random.Random).nextDoubleUnsafe())
+  }
   return policy?.hedging === undefined ? once : hedging(policy.hedging, throttle)
 }

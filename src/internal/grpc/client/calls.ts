@@ -140,13 +140,15 @@ export class Calls {
       if (Result.isFailure(message)) return Effect.fail(message.failure)
       return this.observed(definition, options, (prepared, observed) => {
         if (message.success.byteLength > prepared.maxSendSize) {
-          return Effect.fail(this.failed(definition.path, tooLarge(message.success, prepared.maxSendSize)))
+          const status = tooLarge(message.success, prepared.maxSendSize)
+          observed.ended(status)
+          return Effect.fail(this.failed(definition.path, status))
         }
         const isPlain = this.settings.credentials === undefined && prepared.compression === "identity" &&
           prepared.policy?.retry === undefined && prepared.policy?.hedging === undefined &&
           options?.onHeaders === undefined && options?.onTrailers === undefined
         const connection = isPlain ? this.settings.channel.pick() : undefined
-        const whole = () => this.unaryByHandle(definition, request, options, prepared, observed)
+        const whole = () => this.unaryByHandle(definition, message.success, options, prepared, observed)
         return connection === undefined
           ? whole()
           : this.unaryOn(connection, definition, message.success, prepared, observed, whole)
@@ -232,14 +234,14 @@ export class Calls {
 
   private unaryByHandle<I, O>(
     definition: ClientMethod<I, O>,
-    request: I,
+    message: Uint8Array,
     options: CallOptions | undefined,
     prepared: Prepared,
     observed: Observed
   ): Effect.Effect<Reply<O>, CallError> {
     return Effect.acquireUseRelease(
       Effect.sync(() => this.handle<I, O, never>(definition, options, prepared, observed)),
-      (handle) => Effect.andThen(Effect.andThen(handle.send([request]), handle.completeSend), handle.reply),
+      (handle) => Effect.andThen(Effect.andThen(handle.sendEncoded([message]), handle.completeSend), handle.reply),
       (handle) => handle.cancel
     )
   }
@@ -285,9 +287,9 @@ export class Calls {
   ): Effect.Effect<Handle<I, O>, CallError, Scope.Scope> {
     return Effect.gen({ self: this }, function*() {
       // what does not fit the schema must not start a call
-      yield* Effect.fromResult(definition.request.encode(request))
+      const message = yield* Effect.fromResult(definition.request.encode(request))
       const handle = yield* this.open<I, O>(definition, options)
-      yield* handle.send([request])
+      yield* handle.sendEncoded([message])
       yield* handle.completeSend
       return handle
     })

@@ -207,15 +207,11 @@ export class Handle<I, O, E = never> {
     isOver: () => this.exchange.outcome !== undefined
   }
 
-  /** Messages as bytes, or what is wrong with one of them. */
-  encode(values: ReadonlyArray<I>): Result.Result<ReadonlyArray<Uint8Array>, GrpcSchemaError | GrpcError> {
+  private encode(values: ReadonlyArray<I>): Result.Result<ReadonlyArray<Uint8Array>, GrpcSchemaError> {
     const messages: Array<Uint8Array> = []
     for (const value of values) {
       const message = this.definition.request.encode(value)
       if (Result.isFailure(message)) return Result.fail(message.failure)
-      if (message.success.byteLength > this.context.maxSendSize) {
-        return Result.fail(this.failed(tooLarge(message.success, this.context.maxSendSize)))
-      }
       messages.push(message.success)
     }
     return Result.succeed(messages)
@@ -224,14 +220,26 @@ export class Handle<I, O, E = never> {
   /** Sends messages; ready when there is room for more. What is sent after the call has ended goes nowhere. */
   send(
     values: ReadonlyArray<I>,
-    compression: Compression = this.context.compression
+    compression?: Compression
   ): Effect.Effect<void, GrpcSchemaError | GrpcError> {
-    return Effect.suspend(() => {
+    return Effect.suspend((): Effect.Effect<void, GrpcSchemaError | GrpcError> => {
       const messages = this.encode(values)
-      if (Result.isFailure(messages)) return Effect.fail(messages.failure)
-      this.context.observed.sent(values.length)
-      return sendAll(this.outlet, messages.success, compression)
+      return Result.isFailure(messages)
+        ? Effect.fail(messages.failure)
+        : this.sendEncoded(messages.success, compression)
     })
+  }
+
+  /** The same for messages that are bytes already. */
+  sendEncoded(
+    messages: ReadonlyArray<Uint8Array>,
+    compression: Compression = this.context.compression
+  ): Effect.Effect<void, GrpcError> {
+    const { maxSendSize } = this.context
+    const large = messages.find(({ byteLength }) => byteLength > maxSendSize)
+    if (large !== undefined) return Effect.fail(this.failed(tooLarge(large, maxSendSize)))
+    this.context.observed.sent(messages.length)
+    return sendAll(this.outlet, messages, compression)
   }
 
   readonly completeSend: Effect.Effect<void> = Effect.sync(() => this.exchange.completeSend())
