@@ -132,7 +132,7 @@ export interface ConnectOptions {
   readonly tls?: TlsOptions.TlsOptions | undefined
   /** Sent with every call; `setMetadata` of the channel replaces it. */
   readonly metadata?: MetadataInput | undefined
-  /** Asked for more metadata before every call, such as a token that is renewed. Its error is the call's. */
+  /** Asked for more metadata before every attempt of a call, such as a token that is renewed. Its error is the call's. */
   readonly credentials?: ((call: CallInfo) => Effect.Effect<MetadataInput, CallError>) | undefined
   /** Wraps every call; the first is the outermost. Calls that `open` made are not wrapped. Default none. */
   readonly middleware?: ReadonlyArray<Middleware> | undefined

@@ -325,6 +325,7 @@ describe("GrpcChannel calls", () => {
         assert(second !== undefined)
         assert.strictEqual(second.name, "test.Talk/Listen")
         assert.strictEqual(second.status._tag, "Ended")
+        assert.strictEqual(second.attributes.get("rpc.grpc.status_code"), 0)
         assert.strictEqual(listened.headers["traceparent"], `00-${second.traceId}-${second.spanId}-01`)
       }).pipe(Effect.provide(Live())))
 

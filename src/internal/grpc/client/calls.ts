@@ -316,7 +316,7 @@ export class Calls {
       Effect.succeed(
         fiber.cache.tracer === undefined
           ? responses
-          : Stream.withSpan(responses, definition.path, this.spanOptions(definition))
+          : Stream.withSpan(Stream.onExit(responses, annotateCurrent), definition.path, this.spanOptions(definition))
       )
     ))
     return this.wrappedStream(definition, observed)
@@ -345,7 +345,14 @@ export class Calls {
 const noMessage = ownStatus(Code.internal, "the server said OK and sent no message")
 const severalMessages = ownStatus(Code.internal, "the server sent more than one message")
 
-const annotate = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void => {
+/** Notes how a call ended in its span. */
+const annotate = (span: Tracer.AnySpan, exit: Exit.Exit<unknown, unknown>): void => {
   const code = Exit.isSuccess(exit) ? Code.ok : statusCodeOf(Option.getOrUndefined(Cause.findErrorOption(exit.cause)))
-  if (code !== undefined) span.attribute("rpc.grpc.status_code", code)
+  if (code !== undefined && span._tag === "Span") span.attribute("rpc.grpc.status_code", code)
 }
+
+const annotateCurrent = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    if (fiber.cache.span !== undefined) annotate(fiber.cache.span, exit)
+    return Effect.void
+  })
