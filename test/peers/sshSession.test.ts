@@ -126,7 +126,9 @@ layer(peers, { excludeTestServices: true, timeout: "60 seconds" })("SSH shells a
       assert.strictEqual(yield* ask("wörld"), "hello wörld")
       const late = yield* reasonOf(connection.read({ marker: "never", timeout: "50 millis" }))
       assert.strictEqual(late["_tag"], "ReadTimeout")
-      yield* connection.write("sleep 60\n")
+      // once it runs: a ^C before that meets bash while it changes the terminal's mode, which can read as the end of input
+      yield* connection.write("sh -c 'echo started; exec sleep 60'\n")
+      yield* connection.readUntil("started\r\n")
       yield* connection.write("\x03")
       yield* connection.readUntil("ready> ")
       assert.strictEqual(yield* ask("echo $?"), "130")
