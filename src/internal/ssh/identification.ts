@@ -10,7 +10,7 @@ export interface Identification {
   readonly complete: boolean
   /** The line (`SSH-2.0-OpenSSH_9.2p1 ...`), once it is there. */
   readonly line: string
-  /** The beginning of what came instead, for an error message. */
+  /** The beginning of what came instead, for an error message; nothing where a part of the line has come. */
   readonly received: string
 }
 
@@ -73,6 +73,7 @@ export const inOnePiece = (duplex: Duplex): Identification => {
       return identification
     },
     get received() {
+      if (lineLength > 0 && "SSH-".startsWith(String.fromCharCode(...line))) return ""
       return Buffer.concat(held).toString("latin1", 0, 80)
     }
   }

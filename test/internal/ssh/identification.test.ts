@@ -52,6 +52,14 @@ describe("inOnePiece", () => {
       assert.strictEqual(identification.received, "HTTP/1.1 400\r\n")
     }))
 
+  it.live("does not take the beginning of such a line for something else", () =>
+    Effect.gen(function*() {
+      for (const pieces of [["SSH-2.0-te"], ["S", "S"], ["welcome\r\nSSH"]]) {
+        const { identification } = yield* emitted(pieces.map((piece) => Buffer.from(piece)))
+        assert.strictEqual(identification.received, "", pieces.join(""))
+      }
+    }))
+
   it.live("ends a stream whose line, or whose lines together, are too long", () =>
     Effect.gen(function*() {
       const line = yield* emitted([Buffer.alloc(8192, "x"), Buffer.from("y")])
