@@ -53,7 +53,7 @@ export const linkOptions = (link: typeof Link.Type) => ({
 export const Cut = Schema.Struct({
   kind: Schema.Literals(["reset", "end", "corrupt"]),
   toServer: Schema.Boolean,
-  at: between(0, 1000)
+  at: between(0, 999)
 })
 
 /** After how many bytes a cut comes where `size` would be sent. */
