@@ -9,3 +9,6 @@ export * as TestCertificates from "./TestCertificates.ts"
 
 /** A network in memory that gives both Dialer and Listener. */
 export * as TestNetwork from "./TestNetwork.ts"
+
+/** Peers for a program's clients: an echo server, proxies, and more. */
+export * as TestPeers from "./TestPeers.ts"

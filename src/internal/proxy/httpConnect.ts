@@ -8,7 +8,7 @@ import { answer, type Answered } from "../net/handshake.ts"
 import type { Credentials, Proxy } from "./settings.ts"
 
 /** RFC 7617, with its `charset="UTF-8"`. */
-const basic = ({ password, username }: Credentials) =>
+export const basic = ({ password, username }: Credentials) =>
   `Basic ${
     Buffer.from(`${username}:${password === undefined ? "" : Redacted.value(password)}`, "utf8").toString("base64")
   }`

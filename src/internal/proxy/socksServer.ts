@@ -9,16 +9,8 @@ import { ChannelRefused } from "../../errors/SshError.ts"
 import { EndOfStream, Malformed, type TcpErrorReason, Unknown } from "../../errors/TcpError.ts"
 import { answer } from "../net/handshake.ts"
 import * as Target from "../net/target.ts"
+import type { Request } from "./request.ts"
 import type { Credentials } from "./settings.ts"
-
-/** What a client of a SOCKS server asked for, and how to answer it. */
-export interface Request {
-  readonly target: Target.Target
-  /** Says that the target was reached. From here on the stream is the client's and the target's. */
-  readonly grant: () => void
-  /** Says why it was not. */
-  readonly refuse: (reason: DialErrorReason) => void
-}
 
 const connect = 1
 
@@ -38,7 +30,10 @@ const Reply = {
 /** Without the address that was bound: it is not this machine's, and nobody asks for it. */
 const socks5Reply = (code: number) => Buffer.of(5, code, 0, 1, 0, 0, 0, 0, 0, 0)
 
-const socks4Reply = (granted: boolean) => Buffer.of(0, granted ? 90 : 91, 0, 0, 0, 0, 0, 0)
+/** The two of its codes that say something of the target. */
+const Socks4Reply = { granted: 90, refused: 91 } as const
+
+const socks4Reply = (code: number) => Buffer.of(0, code, 0, 0, 0, 0, 0, 0)
 
 /** RFC 4254, section 5.1: administratively prohibited. */
 const isProhibited = (cause: unknown) => cause instanceof ChannelRefused && cause.code === 1
@@ -129,6 +124,24 @@ const targetOf = (duplex: Duplex, host: string, port: number, refusal: Uint8Arra
     onFailure: (reason) => refuse(duplex, refusal, reason.message)
   })
 
+/** A request that is answered with codes of its protocol. */
+const answering = (
+  duplex: Duplex,
+  target: Target.Target,
+  reply: (code: number) => Uint8Array,
+  codes: { readonly granted: number; readonly refused: (reason: DialErrorReason) => number }
+): Request => {
+  const answer = (code: number) => {
+    duplex.write(reply(code))
+    return code
+  }
+  return {
+    target,
+    grant: () => answer(codes.granted),
+    refuse: (why) => answer(typeof why === "number" ? why : codes.refused(why))
+  }
+}
+
 const authenticate = Effect.fnUntraced(function*(
   duplex: Duplex,
   credentials: Credentials
@@ -177,44 +190,53 @@ const socks5 = Effect.fnUntraced(function*(
   if (command !== connect) {
     return yield* refuse(duplex, socks5Reply(Reply.commandNotSupported), `command ${hex(command)} is not CONNECT`)
   }
-  return {
-    target: yield* targetOf(duplex, host, port, socks5Reply(Reply.addressTypeNotSupported)),
-    grant: () => void duplex.write(socks5Reply(Reply.succeeded)),
-    refuse: (reason) => void duplex.write(socks5Reply(replyOf(reason)))
-  }
+  return answering(
+    duplex,
+    yield* targetOf(duplex, host, port, socks5Reply(Reply.addressTypeNotSupported)),
+    socks5Reply,
+    { granted: Reply.succeeded, refused: replyOf }
+  )
 })
 
 const socks4 = Effect.fnUntraced(function*(
   duplex: Duplex,
-  credentials: Credentials | undefined
+  credentials: Credentials | undefined,
+  spoken: boolean
 ): Effect.fn.Return<Request, TcpErrorReason> {
   const head = yield* take(duplex, 7)
   yield* takeUntilNul(duplex)
   // SOCKS4a: an address 0.0.0.x announces a name
   const named = head.readUInt32BE(3) < 256
   const host = named ? yield* takeUntilNul(duplex) : head.subarray(3).join(".")
-  const refusal = socks4Reply(false)
+  const refusal = socks4Reply(Socks4Reply.refused)
+  // only now: what is closed with bytes unread is reset, and the answer is lost
+  if (!spoken) return yield* refuse(duplex, refusal, "SOCKS4 is not spoken here")
   if (credentials !== undefined) return yield* refuse(duplex, refusal, "SOCKS4 has no passwords")
   if (head[0] !== connect) return yield* refuse(duplex, refusal, `command ${hex(head[0] ?? 0)} is not CONNECT`)
-  return {
-    target: yield* targetOf(duplex, host, head.readUInt16BE(1), refusal),
-    grant: () => void duplex.write(socks4Reply(true)),
-    refuse: () => void duplex.write(refusal)
-  }
+  return answering(
+    duplex,
+    yield* targetOf(duplex, host, head.readUInt16BE(1), refusal),
+    socks4Reply,
+    { granted: Socks4Reply.granted, refused: () => Socks4Reply.refused }
+  )
 })
 
 /**
  * Reads what a client of a SOCKS server asks for: SOCKS5 (RFC 1928), with a username and password where there are
- * credentials (RFC 1929), SOCKS4 and SOCKS4a; CONNECT only. Who asks for something else is told so. Has no time limit and
- * does not close the stream: its caller does both.
+ * credentials (RFC 1929), SOCKS4 and SOCKS4a unless they are not spoken; CONNECT only. Who asks for something else is told so.
+ * Has no time limit and does not close the stream: its caller does both.
  */
-export const request = (duplex: Duplex, credentials?: Credentials): Effect.Effect<Request, TcpErrorReason> =>
+export const request = (
+  duplex: Duplex,
+  credentials?: Credentials,
+  options: { readonly socks4?: boolean | undefined } = {}
+): Effect.Effect<Request, TcpErrorReason> =>
   Effect.flatMap(takeByte(duplex), (version) => {
     switch (version) {
       case 5:
         return socks5(duplex, credentials)
       case 4:
-        return socks4(duplex, credentials)
+        return socks4(duplex, credentials, options.socks4 !== false)
       default:
         return Effect.fail(malformed(`${hex(version)} begins no request of a SOCKS client`))
     }

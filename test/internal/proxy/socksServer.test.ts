@@ -19,7 +19,8 @@ import {
 import { ChannelRefused } from "../../../src/errors/SshError.ts"
 import { guardErrors } from "../../../src/internal/net/owner.ts"
 import * as Target from "../../../src/internal/net/target.ts"
-import { type Request, request } from "../../../src/internal/proxy/socksServer.ts"
+import type { Request } from "../../../src/internal/proxy/request.ts"
+import { request } from "../../../src/internal/proxy/socksServer.ts"
 import { fragments, Sizes } from "../../support/fragments.ts"
 import { ScriptedDuplex, turn } from "../../support/scripted.ts"
 
