@@ -31,6 +31,7 @@ export const served = Effect.fnUntraced(function*(
     else for (const piece of fragments(bytes, sizes)) requests.receive(piece)
   }
   const requests = new Requests({
+    now: () => performance.now(),
     send: (bytes) => {
       const copy = Buffer.from(bytes)
       setImmediate(() => serving.receive(copy))
@@ -85,6 +86,7 @@ export const scripted = Effect.fnUntraced(function*(version = 3, extensions: Rea
     return true
   }
   const requests = new Requests({
+    now: () => performance.now(),
     send,
     grant: () => {},
     close: () => {

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,14 +8,11 @@ import * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
-import { alarm } from "./deadline.ts"
 import { ownerOf } from "./owner.ts"
+import { alarmAnyway } from "./realTime.ts"
 
 /** How long what was written may take to reach the system when a connection is closed. */
 const linger = Duration.seconds(2)
-
-/** Real time: a peer that takes nothing cannot hold up the end of a program whose clock is a test's. */
-const realClock = Clock.Clock.defaultValue()
 
 /** Waits until a stream is closed, in both directions. */
 export const closed = (duplex: Duplex): Effect.Effect<void> =>
@@ -29,23 +25,25 @@ export const closed = (duplex: Duplex): Effect.Effect<void> =>
 
 /** Destroys a stream once what was written to it, and its end, have reached the system; waits for that only so long. */
 export const destroyWhenFlushed = (duplex: Duplex): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    if (duplex.writableFinished || duplex.destroyed) {
-      duplex.destroy()
-      return resume(Effect.void)
-    }
-    const settle = () => {
-      stop()
-      resume(Effect.void)
-    }
-    const stop = () => {
-      stopAlarm()
-      duplex.off("finish", settle).off("close", settle).destroy()
-    }
-    const stopAlarm = alarm(realClock, linger, settle)
-    duplex.once("finish", settle).once("close", settle)
-    return Effect.sync(stop)
-  })
+  Effect.clockWith((clock) =>
+    Effect.callback((resume) => {
+      if (duplex.writableFinished || duplex.destroyed) {
+        duplex.destroy()
+        return resume(Effect.void)
+      }
+      const settle = () => {
+        stop()
+        resume(Effect.void)
+      }
+      const stop = () => {
+        stopAlarm()
+        duplex.off("finish", settle).off("close", settle).destroy()
+      }
+      const stopAlarm = alarmAnyway(clock, linger, settle)
+      duplex.once("finish", settle).once("close", settle)
+      return Effect.sync(stop)
+    })
+  )
 
 /** A socket that the system has everything of: closing it says the end to the peer, and there is nothing to wait for. */
 const isFlushedSocket = (duplex: Duplex) =>

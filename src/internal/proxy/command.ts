@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isHostPort } from "effect/net/Host"
@@ -11,6 +10,7 @@ import { alarm } from "../net/deadline.ts"
 import { close, closed } from "../net/duplex.ts"
 import * as Hop from "../net/hop.ts"
 import { guardErrors } from "../net/owner.ts"
+import { realClock } from "../net/realTime.ts"
 import * as Target from "../net/target.ts"
 import { shellOf } from "../ssh/config/exec.ts"
 import { expandTokens } from "../ssh/config/tokens.ts"
@@ -19,10 +19,10 @@ type Done = (error?: Error | null) => void
 
 type Command = ChildProcess.ChildProcessByStdio<Writable, Readable, Readable>
 
-/** Children live in real time, also where the clock is a test's. */
-const realClock = Clock.Clock.defaultValue()
-
-/** How long a command that has closed its output may take to end before it counts as one that goes on reading. */
+/**
+ * How long a command that has closed its output may take to end before it counts as one that goes on reading. Children live
+ * in real time, also where the clock is a test's.
+ */
 const patience = Duration.seconds(1)
 
 /** How long a command may take to end when it is told to. */

@@ -51,6 +51,10 @@ export interface ClientOptions {
 /** What a peer says, as part of a line that people read. */
 const printable = (words: string) => words.replace(/\p{Cc}+/gu, " ").trim()
 
+/** The words of an error, for those who read logs: where a packet fails its check, OpenSSL has none. */
+const wordsOf = ({ message }: Error) =>
+  message.startsWith("error:00000000:") ? "a packet was changed on its way" : printable(message)
+
 /** A packet has 32 KiB, and ssh2 copies one that comes in two reads: not many should. */
 const readSize = 128 * 1024
 
@@ -116,7 +120,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     .on("error", (error: Error) => {
       const reason = reasonOf(error)
       if (reason !== undefined) handshake.fail(reason)
-      over(printable(error.message), error)
+      over(wordsOf(error), error)
     })
     .on("end", closed)
     .on("close", closed)
@@ -125,7 +129,6 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
 
   const agent = options.agent === undefined ? undefined : yield* AgentForwarding.make(options.agent, () => connection)
 
-  const keepAliveMillis = options.keepAlive === undefined ? 0 : Duration.toMillis(options.keepAlive)
   yield* Effect.try({
     try: () =>
       client.connect({
@@ -136,8 +139,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         algorithms: Algorithms.toSsh2(offer),
         // time is ours: a person may be asked about the key, and tests have clocks of their own
         readyTimeout: 0,
-        keepaliveInterval: keepAliveMillis,
-        keepaliveCountMax: options.keepAliveCount,
+        keepaliveInterval: 0,
         // the check it means knows OpenSSH by name only; others speak its extensions too
         strictVendor: false
       }),
@@ -145,10 +147,15 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
       new HandshakeFailed({ detail: cause instanceof Error ? cause.message : "ssh2 did not start", cause })
   })
   writeTogether(duplex)
-  const upkeep = new Upkeep(client, duplex, {
+  const upkeep = new Upkeep(client, duplex, clock, {
     rekeyBytes: options.rekeyBytes,
     rekeyMillis: Duration.toMillis(options.rekeyInterval),
-    keepAliveMillis
+    keepAlive: options.keepAlive === undefined ? undefined : {
+      interval: options.keepAlive,
+      // one question is enough: nothing gets lost on the way to a server that is there
+      timeout: Duration.times(options.keepAlive, options.keepAliveCount),
+      withoutCalls: true
+    }
   })
   const reads = directReads(duplex)
   if (reads !== undefined) reads.ownSize = readSize
@@ -188,7 +195,9 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         })
       )
   )
-  upkeep.start()
+  const stopAsking = upkeep.start(() => over("Keepalive timeout"))
+  life.onLost(stopAsking)
+  yield* Effect.addFinalizer(() => Effect.sync(stopAsking))
   Packets.lend(client, duplex)
   observer.opened(clock.currentTimeMillisUnsafe() - started)
   life.onLost(({ detail }) => observer.closed(detail, detail !== closedHere, upkeep))

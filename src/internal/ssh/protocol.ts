@@ -25,6 +25,7 @@ interface Protocol {
   readonly windowChange: (channel: number, rows: number, columns: number, height: number, width: number) => void
   readonly channelWindowAdjust: (channel: number, bytes: number) => void
   readonly rekey: () => void
+  readonly ping: () => void
 }
 
 const get = (of: unknown, name: string): unknown =>
@@ -83,10 +84,17 @@ export const rekey = (client: Client): boolean => {
   return true
 }
 
-/** Tells ssh2 that the server was heard of, so that it need not be asked whether it is still there. */
-export const heard = (client: Client): void => {
-  const reset = get(client, "_resetKA")
-  if (typeof reset === "function") reset()
+/**
+ * Asks the server whether it is still there. Any answer is one: it need not know the question. The documented way asks it not to
+ * listen where it does not.
+ */
+export const ping = (client: Client, answered: () => void): void => {
+  const protocol = get(client, "_protocol")
+  // who waits for an answer to a request of the whole connection, in the order of the requests
+  const callbacks = get(client, "_callbacks")
+  if (!hasMethod(protocol, "ping") || !Array.isArray(callbacks)) return void client.unforwardIn("", 0, answered)
+  callbacks.push(answered)
+  protocol.ping()
 }
 
 /** Calls back with the words of a server that takes its leave; ssh2 keeps them to itself where the server means well. */

@@ -113,10 +113,12 @@ describe("protocol", () => {
     Protocol.signal(channel, "TERM")
     Protocol.resize(channel, 100, 50)
     assert.deepStrictEqual(calls, [["TERM"], [50, 100, 0, 0]])
-    const client: any = {}
+    const client: any = { unforwardIn: (...args: ReadonlyArray<unknown>) => void calls.push(args) }
     assert.isFalse(Protocol.rekey(client))
     assert.isUndefined(Protocol.requested(client)())
-    Protocol.heard(client)
+    const answered = () => {}
+    Protocol.ping(client, answered)
+    assert.deepStrictEqual(calls.at(-1), ["", 0, answered])
     Protocol.onDisconnect(client, () => assert.fail("nobody said anything"))
   })
 
@@ -129,6 +131,14 @@ describe("protocol", () => {
       })
     }))
 
+  it.live("asks a server whether it is there, which answers however little it knows of the question", () =>
+    Effect.gen(function*() {
+      const { client } = yield* connected
+      yield* Effect.callback<void>((resume) => Protocol.ping(client, () => resume(Effect.void)))
+      Reflect.set(client, "_protocol", Object.create(Reflect.get(client, "_protocol"), { ping: { value: undefined } }))
+      yield* Effect.callback<void>((resume) => Protocol.ping(client, () => resume(Effect.void)))
+    }))
+
   it.live("hears the words of a server that takes its leave", () =>
     Effect.gen(function*() {
       const { client } = yield* connected
@@ -137,7 +147,6 @@ describe("protocol", () => {
       const protocol: unknown = Reflect.get(client, "_protocol")
       Reflect.get(Object(Reflect.get(Object(protocol), "_handlers")), "DISCONNECT")(protocol, 11, "good night")
       assert.deepStrictEqual(heard, ["good night"])
-      assert.isFunction(Reflect.get(client, "_resetKA"))
     }))
 
   it.live("finds the channel whose command was refused, which ssh2 leaves open", () =>

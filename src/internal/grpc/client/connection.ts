@@ -10,9 +10,9 @@ import { ConnectTimeout, DialError, type DialErrorReason, Unknown } from "../../
 import { within } from "../../net/deadline.ts"
 import { destroyWhenFlushed, scopedUnlessFailed } from "../../net/duplex.ts"
 import type * as Hop from "../../net/hop.ts"
+import type { KeepAlive, Watched } from "../../net/keepAlive.ts"
 import * as Target from "../../net/target.ts"
 import { tlsInfo } from "../../tls/info.ts"
-import type { KeepAlive, Watched } from "../wire/keepAlive.ts"
 import { resetName } from "../wire/status.ts"
 
 /** A call under way, as its connection knows it. */

@@ -1,4 +1,4 @@
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,8 +10,9 @@ import * as Http2 from "node:http2"
 import type { Duplex } from "node:stream"
 import { Unavailable } from "../../../errors/GrpcError.ts"
 import { alarm } from "../../net/deadline.ts"
+import { KeepAlive, type KeepAliveSettings } from "../../net/keepAlive.ts"
+import { alarmAnyway } from "../../net/realTime.ts"
 import { type TlsInfo, tlsInfo } from "../../tls/handshake.ts"
-import { KeepAlive, type KeepAliveSettings } from "../wire/keepAlive.ts"
 import type { RawHeaders } from "../wire/metadata.ts"
 import type { Call, CallConnection, CallSettings } from "./call.ts"
 import { dispatch } from "./dispatch.ts"
@@ -41,9 +42,8 @@ const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = Http2.co
 /** How often a client may be too early with a ping, as for gRPC's other servers. */
 const maxStrikes = 2
 
-/** How long what was sent may take to leave when a connection is closed, in real time: see `net/duplex.ts`. */
+/** How long what was sent may take to leave when a connection is closed. */
 const linger = Duration.seconds(2)
-const realClock = Clock.Clock.defaultValue()
 
 /** Without calls a client may ask only so often. */
 const idlePingInterval = Duration.hours(2)
@@ -237,9 +237,9 @@ export class Session implements CallConnection {
   /** Waits, but not long, until the client has what was sent to it. */
   private get flushed(): Effect.Effect<void> {
     return Effect.callback((resume) => {
-      const { duplex, session } = this
+      const { duplex, session, settings } = this
       if (session.destroyed || duplex.destroyed) return resume(Effect.void)
-      const stop = alarm(realClock, linger, () => duplex.destroy())
+      const stop = alarmAnyway(settings.clock, linger, () => duplex.destroy())
       const done = () => {
         stop()
         duplex.off("finish", done).off("close", done)

@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isHostPort } from "effect/net/Host"
@@ -6,8 +5,8 @@ import * as NetAddress from "effect/net/NetAddress"
 import type * as Scope from "effect/Scope"
 import { ConnectionLost, ForwardRefused } from "../../../errors/SshError.ts"
 import { AddressInUse, PermissionDenied, type TcpErrorReason, Unknown } from "../../../errors/TcpError.ts"
-import { alarm } from "../../net/deadline.ts"
 import type { Bound } from "../../net/listen.ts"
+import { alarmAnyway } from "../../net/realTime.ts"
 import * as Target from "../../net/target.ts"
 import { Waiting } from "../../net/waiting.ts"
 import type { Connection } from "../connection.ts"
@@ -59,9 +58,6 @@ const ours = "this session listens there already"
 
 /** How long the server may take to confirm that it has stopped listening. */
 const patience = Duration.seconds(2)
-
-/** Real time, as for every close: a test's clock must not hold up the end of its program. */
-const realClock = Clock.Clock.defaultValue()
 
 /** Why the server does not listen. */
 export type Refusal = ForwardRefused | ConnectionLost
@@ -138,22 +134,24 @@ export class RemoteListener {
   }
 
   private cancel(place: Place, port: number): Effect.Effect<void> {
-    return Effect.callback((resume) => {
-      this.arrivals.remove(place.key(port))
-      if (this.connection.lost() !== undefined) return resume(Effect.void)
-      const settle = () => {
-        stop()
-        resume(Effect.void)
-      }
-      const stopAlarm = alarm(realClock, patience, () => settle())
-      const forget = this.connection.onLost(() => settle())
-      const stop = () => {
-        stopAlarm()
-        forget()
-      }
-      if (this.request(() => place.cancel(port, settle)) !== undefined) settle()
-      return Effect.sync(stop)
-    })
+    return Effect.clockWith((clock) =>
+      Effect.callback((resume) => {
+        this.arrivals.remove(place.key(port))
+        if (this.connection.lost() !== undefined) return resume(Effect.void)
+        const settle = () => {
+          stop()
+          resume(Effect.void)
+        }
+        const stopAlarm = alarmAnyway(clock, patience, () => settle())
+        const forget = this.connection.onLost(() => settle())
+        const stop = () => {
+          stopAlarm()
+          forget()
+        }
+        if (this.request(() => place.cancel(port, settle)) !== undefined) settle()
+        return Effect.sync(stop)
+      })
+    )
   }
 }
 

@@ -62,7 +62,7 @@ class Names {
     while (!this.ended && this.failure === undefined && this.underWay < this.window) {
       this.underWay++
       this.requests.send(Kind.Readdir, [this.handle.id], {
-        askedAt: performance.now(),
+        askedAt: this.requests.now(),
         answer: (kind, body) => this.answered(kind, body),
         fail: (reason) => this.settle(reason)
       })

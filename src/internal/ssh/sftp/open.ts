@@ -3,6 +3,7 @@ import type * as Scope from "effect/Scope"
 import type { ClientChannel } from "ssh2"
 import { ChannelRefused, ConnectionLost, type SshErrorReason } from "../../../errors/SshError.ts"
 import { scopedUnlessFailed } from "../../net/duplex.ts"
+import { stopwatch } from "../../net/realTime.ts"
 import { openSession } from "../channel/open.ts"
 import type { Connection } from "../connection.ts"
 import * as Protocol from "../protocol.ts"
@@ -16,7 +17,7 @@ const smallest: Limits = { packet: 34_000, read: 32_768, write: 32_768, handles:
 /** How much is kept of what the server complains of. */
 const maxComplaint = 500
 
-const onChannel = (connection: Connection, channel: ClientChannel): Requests => {
+const onChannel = (connection: Connection, channel: ClientChannel, now: () => number): Requests => {
   let complaint = ""
   let status = ""
   const ended = () => {
@@ -45,6 +46,7 @@ const onChannel = (connection: Connection, channel: ClientChannel): Requests => 
       return !waiting
     },
     grant: (bytes) => void incoming.grant(bytes),
+    now,
     close: () => {
       forget()
       incoming.stop()
@@ -89,10 +91,12 @@ export const greet = Effect.fnUntraced(function*(requests: Requests) {
 export const open = (connection: Connection): Effect.Effect<Client, SshErrorReason, Scope.Scope> =>
   scopedUnlessFailed(Effect.flatMap(
     Effect.acquireRelease(
-      openSession(
-        connection,
-        (done) => connection.client.subsys("sftp", done),
-        (channel) => onChannel(connection, channel)
+      Effect.clockWith((clock) =>
+        openSession(
+          connection,
+          (done) => connection.client.subsys("sftp", done),
+          (channel) => onChannel(connection, channel, stopwatch(clock))
+        )
       ),
       (requests) => Effect.sync(() => requests.close(scopeClosed)),
       { interruptible: true }

@@ -17,18 +17,20 @@ export class Pace {
   private bandwidth = 0
   private granted = 0
   private readonly grant: (bytes: number) => void
+  private readonly now: () => number
   /** How many bytes of file data have arrived. */
   delivered = 0
   /** How many read. */
   readers = 0
 
-  constructor(grant: (bytes: number) => void) {
+  constructor(grant: (bytes: number) => void, now: () => number) {
     this.grant = grant
+    this.now = now
   }
 
   /** An answer has begun to arrive. */
   answered(askedAt: number): void {
-    const took = performance.now() - askedAt
+    const took = this.now() - askedAt
     if (took < this.shortest) this.shortest = took
   }
 
@@ -38,7 +40,7 @@ export class Pace {
 
   /** An answer has arrived that was asked for at a time when so much had been delivered. */
   measured(askedAt: number, deliveredBefore: number): void {
-    const took = performance.now() - askedAt
+    const took = this.now() - askedAt
     const bandwidth = (this.delivered - deliveredBefore) / took
     if (bandwidth <= this.bandwidth || took <= 0) return
     this.bandwidth = bandwidth

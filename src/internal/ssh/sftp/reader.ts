@@ -124,8 +124,8 @@ export class Reader {
   }
 
   private request(part: Part): void {
-    const askedAt = performance.now()
     const { pace } = this.requests
+    const askedAt = this.requests.now()
     const deliveredBefore = pace.delivered
     const receiver: Receiver = {
       askedAt,

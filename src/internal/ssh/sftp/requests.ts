@@ -16,12 +16,14 @@ export interface Link {
   readonly send: Send
   /** Lets the server send so many bytes more than it may, once. */
   readonly grant: (bytes: number) => void
+  /** Milliseconds, for measuring how long answers take. */
+  readonly now: () => number
   readonly close: () => void
 }
 
 /** Who waits for an answer. Exactly one of `answer`, `end` and `fail` is called, once. */
 export interface Receiver {
-  /** When it was asked, by `performance.now()`. */
+  /** When it was asked, by the `now` of the requests. */
   readonly askedAt: number
   readonly answer: (kind: number, body: Buffer) => void
   readonly fail: (reason: SshErrorReason) => void
@@ -104,11 +106,13 @@ export class Requests {
   /** File data that comes in: who takes it, and how much has come. */
   private streaming: Receiver["stream"]
   private streamingId = 0
+  readonly now: () => number
   readonly pace: Pace
 
   constructor(link: Link) {
     this.link = link
-    this.pace = new Pace(link.grant)
+    this.now = link.now
+    this.pace = new Pace(link.grant, link.now)
     this.outbox = new Outbox(link.send)
     this.answers = new AnswerReader({
       onPacket: this.onPacket,
@@ -206,7 +210,7 @@ export class Requests {
 
   /** Closes a handle without waiting for the answer. */
   readonly closeHandle = (handle: Buffer): void => {
-    this.send(Kind.Close, [handle], { askedAt: performance.now(), answer: ignored, fail: ignored })
+    this.send(Kind.Close, [handle], { askedAt: this.now(), answer: ignored, fail: ignored })
   }
 
   /** Asks for something and waits for one kind of answer. */
@@ -219,7 +223,7 @@ export class Requests {
   ): Effect.Effect<A, SshErrorReason> {
     return Effect.callback((resume) => {
       const id = this.send(kind, fields, {
-        askedAt: performance.now(),
+        askedAt: this.now(),
         answer: (kind, body) => resume(this.read(about, kind, body, expected, decode)),
         fail: (reason) => resume(Effect.fail(reason))
       })

@@ -35,7 +35,7 @@ export const reads = (client: Client, handle: Operations.Handle, range: ReadRang
       })
       // the answer comes with those to the first reads, and lets the others go ahead
       const sized: Receiver = {
-        askedAt: performance.now(),
+        askedAt: client.requests.now(),
         answer: (kind, body) => {
           if (kind !== Kind.Attrs) return
           const cursor = new Cursor(body)
@@ -166,7 +166,7 @@ const both = (
     const answers: [Answered | undefined, Answered | undefined] = [undefined, undefined]
     const ask = (question: Question, index: 0 | 1) =>
       requests.send(question.kind, question.fields, {
-        askedAt: performance.now(),
+        askedAt: requests.now(),
         answer: (kind, body) => {
           answers[index] = { kind, body }
           const [one, other] = answers

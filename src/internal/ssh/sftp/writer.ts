@@ -86,7 +86,7 @@ export class Writer {
     let size = 0
     for (const piece of data) size += piece.length
     const receiver: Receiver = {
-      askedAt: performance.now(),
+      askedAt: this.requests.now(),
       answer: (kind, body) => {
         this.underWay -= size
         if (kind !== Kind.Status) {

@@ -1,13 +1,14 @@
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
-import { alarm } from "../../net/deadline.ts"
+import { alarm } from "./deadline.ts"
+import { isSettling, realClock } from "./realTime.ts"
 
 /** How a dead connection is noticed. */
 export interface KeepAliveSettings {
   readonly interval: Duration.Duration
   /** How long an answer may take. */
   readonly timeout: Duration.Duration
-  /** Ask while no call is under way too. */
+  /** Ask while the connection is not in use too. */
   readonly withoutCalls: boolean
 }
 
@@ -20,9 +21,11 @@ export interface Watched {
   readonly dead: () => void
 }
 
-/** An answer takes real time, also where the clock is a test's and is turned by hours at once: it gets this much. */
+/**
+ * An answer takes real time, also where the clock is a test's and is turned by hours at once: it gets this much, unless the
+ * clock itself waits for it.
+ */
 const grace = 100
-const realClock = Clock.Clock.defaultValue()
 
 /** Asks peers now and then whether they are still there. */
 export class KeepAlive {
@@ -56,7 +59,7 @@ export class KeepAlive {
       after(
         this.settings.timeout,
         orWait(() => {
-          const left = asked + grace - realClock.currentTimeMillisUnsafe()
+          const left = isSettling(this.clock) ? 0 : asked + grace - realClock.currentTimeMillisUnsafe()
           if (left <= 0) watched.dead()
           else stopAlarm = alarm(realClock, Duration.millis(left), orWait(watched.dead))
         })
