@@ -28,16 +28,21 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { cast } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import type { DialError } from "../errors/DialError.ts"
+import type { Duplex } from "node:stream"
+import type { DialError, DialErrorReason } from "../errors/DialError.ts"
 import { type Encoding, ReadTimeout, TcpError } from "../errors/TcpError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { decode, encode } from "../internal/bytes/text.ts"
+import * as FakeDial from "../internal/fakes/dial.ts"
 import { within } from "../internal/net/deadline.ts"
+import * as Hop from "../internal/net/hop.ts"
 import type { DialTarget } from "../internal/net/target.ts"
+import * as Target from "../internal/net/target.ts"
 import * as Observe from "../internal/observe.ts"
 import { proxyHop } from "../internal/proxy/hop.ts"
 import type { ProxyInput } from "../internal/proxy/settings.ts"
@@ -121,11 +126,14 @@ const readAnswer = Effect.fnUntraced(function*(connection: Connection.Connection
   )
 })
 
+const bytesOf = (data: Uint8Array | string): Uint8Array => typeof data === "string" ? Buffer.from(data) : data
+
 const tlsDefaults: TlsOptions = {}
 
-const make = Effect.gen(function*() {
-  const base = yield* Dialer.Dialer
+type Connect = TcpClient["Service"]["connect"]
 
+/** Connects over a Dialer. */
+const connectOver = (base: Dialer.Dialer["Service"]): Connect => {
   /** With what was read for them goes what was agreed on in earlier handshakes: the next one resumes a session. */
   const known = new WeakMap<TlsOptions, ResolvedTls>()
 
@@ -144,7 +152,7 @@ const make = Effect.gen(function*() {
       : Dialer.through(proxied, tlsHop(yield* resolved(options.tls === true ? tlsDefaults : options.tls)))
   })
 
-  const connect: TcpClient["Service"]["connect"] = (target, options = {}) => {
+  return (target, options = {}) => {
     const dial = options.tls === undefined && options.proxy === undefined
       ? base.dial(target, options)
       : Effect.flatMap(pathOf(options), (path) => path.dial(target, options))
@@ -152,8 +160,13 @@ const make = Effect.gen(function*() {
       Observe.traced("TcpClient.connect")
     )
   }
+}
 
-  const request: TcpClient["Service"]["request"] = Effect.fn("TcpClient.request")(
+type Request = TcpClient["Service"]["request"]
+
+/** Asks on a connection of its own. */
+const requestOn = (connect: Connect): Request =>
+  Effect.fn("TcpClient.request")(
     function*(target, data, options = {}) {
       const connection = yield* connect(target, options)
       const after = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
@@ -167,7 +180,9 @@ const make = Effect.gen(function*() {
     Effect.scoped
   )
 
-  return TcpClient.of({
+/** All that a client can do, by what connects. */
+const make = (connect: Connect, request: Request = requestOn(connect)): TcpClient["Service"] =>
+  TcpClient.of({
     connect,
     request,
     requestString: Effect.fn("TcpClient.requestString")(function*(target, data, options = {}) {
@@ -178,7 +193,6 @@ const make = Effect.gen(function*() {
       return yield* orEncodingError(decode(yield* request(target, question, { ...options, marker: end }), encoding))
     })
   })
-})
 
 const orEncodingError = <A>(result: Result.Result<A, Encoding>): Effect.Effect<A, TcpError> =>
   Effect.mapError(Effect.fromResult(result), (reason) => new TcpError({ reason }))
@@ -189,7 +203,129 @@ const orEncodingError = <A>(result: Result.Result<A, Encoding>): Effect.Effect<A
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<TcpClient, never, Dialer.Dialer> = Layer.fresh(Layer.effect(TcpClient, make))
+export const layer: Layer.Layer<TcpClient, never, Dialer.Dialer> = Layer.fresh(
+  Layer.effect(TcpClient, Effect.map(Dialer.Dialer, (dialer) => make(connectOver(dialer))))
+)
+
+/**
+ * What a test has on the other side of its connections: it reads what the client writes and writes what the client reads.
+ * When it is done, its side is closed. A `TcpError` ends it too, as when the client goes away.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export type TestServer<R = never> = (connection: Connection.Connection) => Effect.Effect<unknown, TcpError, R>
+
+/**
+ * Who answers in a test, and how.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export interface TestHandlers<R = never> {
+  /** Who answers at which target: `{ "db.internal:5432": (connection) => ... }`. Default: nobody. */
+  readonly servers?: Readonly<Record<string, TestServer<R>>> | undefined
+  /**
+   * Says who answers at any other target (`"db.internal:5432"`), or why nobody can be reached. It has as long as the
+   * caller's `connectTimeout`, 10 seconds by default. Default: `NameNotFound`, and `Refused` for an address and for another
+   * port of a server.
+   */
+  readonly connect?:
+    | ((target: string, options: ConnectOptions) => Effect.Effect<TestServer<R>, DialErrorReason, R>)
+    | undefined
+  /**
+   * Answers `request` and `requestString` without a connection: what it gives is the whole answer. Default: they connect,
+   * write and read.
+   */
+  readonly request?:
+    | ((
+      target: string,
+      data: Uint8Array,
+      options: RequestOptions
+    ) => Effect.Effect<Uint8Array | string, DialError | TcpError, R>)
+    | undefined
+}
+
+/** What handlers need. */
+type TestServices<H> = H extends TestHandlers<infer R> ? unknown extends R ? never : Exclude<R, Scope.Scope> : never
+
+/**
+ * A client for unit tests: handlers answer, and nothing is sent anywhere.
+ *
+ * **Details**
+ *
+ * - A handler has the server's side of a connection: whatever `Connection` can do works on both sides, with half-close and
+ *   backpressure. It runs until it is done, or until the layer goes.
+ * - `tls` and `proxy` of a call are not looked at: there is no way on which they could be. Handlers of `connect` see them.
+ * - Time is that of Effect's clock, so timeouts are tested with `TestClock`.
+ * - A handler that dies breaks its connection: reads on the client's side fail with `Unknown`, which says why.
+ *
+ * To see how a program stands a bad network use `TestNetwork` of `hawser/testing`.
+ *
+ * **Example** (A server that answers lines)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { DialError, TcpClient } from "hawser"
+ *
+ * const Test = TcpClient.layerTest({
+ *   servers: {
+ *     "status.internal:5000": (connection) =>
+ *       Effect.flatMap(connection.readLine(), (question) => connection.write(`${question}: fine\n`))
+ *   },
+ *   connect: (target) => Effect.fail(new DialError.Refused({ address: target }))
+ * })
+ *
+ * const program = TcpClient.TcpClient.use((tcp) => tcp.requestString("status.internal:5000", "STATUS\n")).pipe(
+ *   Effect.provide(Test)
+ * )
+ * ```
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export const layerTest = <const H extends TestHandlers<unknown>>(
+  handlers: H
+): Layer.Layer<TcpClient, never, TestServices<H>> =>
+  Layer.fresh(Layer.effect(
+    TcpClient,
+    Effect.gen(function*() {
+      const { connect: connecting, request, servers = {} }: TestHandlers = cast(handlers)
+      const scope = yield* Effect.scope
+      const context = Context.omit(Scope.Scope)(yield* Effect.context())
+      const known = new Map(Object.entries(servers).map(([target, server]) => [FakeDial.keyOf(target), server]))
+
+      const serverAt = (target: Target.Target, options: ConnectOptions) => {
+        const name = Target.format(target)
+        const server = known.get(name)
+        return server === undefined
+          ? connecting?.(name, options) ?? Effect.fail(FakeDial.nobodyAt(target, [...known.keys()]))
+          : Effect.succeed(server)
+      }
+      const connect: Connect = (target, options = {}) =>
+        FakeDial.dial((target) =>
+          Effect.map(serverAt(target, options), (server) => (duplex: Duplex) => serve(duplex, server)).pipe(
+            Effect.provideContext(context)
+          ), scope)(target, options).pipe(
+            Effect.flatMap((duplex) =>
+              Connection.fromDuplex(duplex, { target })
+            ),
+            Observe.traced("TcpClient.connect")
+          )
+      const serve = (duplex: Duplex, server: TestServer) =>
+        Effect.flatMap(Connection.fromDuplex(duplex, { role: "accepted" }), server).pipe(
+          Effect.catchTag("TcpError", () => Effect.void),
+          Effect.provideContext(context)
+        )
+      const answer = (asked: NonNullable<TestHandlers["request"]>): Request => (target, data, options = {}) =>
+        Hop.parseTarget(target, "direct").pipe(
+          Effect.flatMap((target) => asked(Target.format(target), bytesOf(data), options)),
+          Effect.map(bytesOf),
+          Effect.provideContext(context)
+        )
+      return make(connect, request === undefined ? undefined : answer(request))
+    })
+  ))
 
 const openError = (cause: DialError | TlsConfigError) =>
   new Socket.SocketError({
