@@ -61,14 +61,14 @@ describe("an alarm that rings in any case", () => {
 
   it.effect("leaves a clock that waits for all that moves the time that it needs", () =>
     leavesNothing(Effect.gen(function*() {
-      const clock = { ...(yield* Clock.Clock) }
+      const clock = yield* TestClock.make()
       assert.isFalse(isSettling(clock))
       markSettling(clock)
       assert.isTrue(isSettling(clock))
       const ringing = yield* Effect.forkChild(rings(clock, "10 millis"), { startImmediately: true })
       yield* TestClock.withLive(Effect.sleep("50 millis"))
       assert.isUndefined(ringing.pollUnsafe())
-      yield* TestClock.adjust("10 millis")
+      yield* clock.adjust("10 millis")
       assert.strictEqual(yield* Fiber.join(ringing), 1)
     })))
 

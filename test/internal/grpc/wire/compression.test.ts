@@ -1,8 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { TestClock } from "effect/testing"
 import * as Zlib from "node:zlib"
 import { acceptEncoding, compress, compressionOf, decompress } from "../../../../src/internal/grpc/wire/compression.ts"
+import { markSettling } from "../../../../src/internal/net/realTime.ts"
 
 const compressions = ["gzip", "deflate"] as const
 
@@ -19,6 +24,26 @@ describe("compression of messages", () => {
           assert.strictEqual(bytesOf(yield* decompress(packed, compression, message.length)), bytesOf(message))
         })
     )
+
+    it.effect(`takes no turn of the event loop under a clock that waits for all that moves (${compression})`, () =>
+      Effect.gen(function*() {
+        const clock = yield* TestClock.make()
+        markSettling(clock)
+        const message = Buffer.from("some words")
+        const now = <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.runSyncExit(Effect.provideService(effect, Clock.Clock, clock))
+        const packed = Exit.getSuccess(now(compress(message, compression)))
+        const given = Exit.getSuccess(now(decompress(Option.getOrThrow(packed), compression, 10)))
+        assert.strictEqual(bytesOf(Option.getOrThrow(given)), bytesOf(message))
+        const refused = [
+          now(decompress(Option.getOrThrow(packed), compression, 9)),
+          now(decompress(message, compression, 9))
+        ]
+        assert.deepStrictEqual(
+          refused.map((exit) => Option.map(Exit.findErrorOption(exit), ({ _tag }) => _tag)),
+          [Option.some("TooLarge"), Option.some("Corrupt")]
+        )
+      }))
 
     it.live(`makes much of the same small (${compression})`, () =>
       Effect.gen(function*() {
