@@ -95,13 +95,15 @@ export class Attempt implements Exchange {
   /** No more bytes come. */
   private finish(trailers: Status | undefined): void {
     if (this.outcome !== undefined) return
-    this.incoming.finish()
+    const cutOff = trailers === undefined ? this.cutOff() : undefined
+    this.incoming.finish(cutOff !== undefined)
     // which may have found something to complain of
-    if (this.outcome === undefined) this.end(trailers ?? this.lost())
+    if (this.outcome !== undefined) return
+    this.end(trailers ?? cutOff ?? ownStatus(Code.internal, "the server ended the call without a status"))
   }
 
-  /** Why there were no trailers. */
-  private lost(): Outcome {
+  /** Why there were no trailers, unless the server just ended the stream. */
+  private cutOff(): Outcome | undefined {
     const { rstCode } = this.stream
     const refused = rstCode === NGHTTP2_REFUSED_STREAM
     const ended = this.connection.endedBy()
@@ -112,8 +114,7 @@ export class Attempt implements Exchange {
       }
     }
     if (rstCode !== NGHTTP2_NO_ERROR && rstCode !== undefined) return statusOfReset(rstCode)
-    if (ended !== undefined) return ownStatus(Code.unavailable, ended)
-    return ownStatus(Code.internal, "the server ended the call without a status")
+    return ended === undefined ? undefined : ownStatus(Code.unavailable, ended)
   }
 
   private end(outcome: Outcome): void {

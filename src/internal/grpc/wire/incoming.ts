@@ -90,14 +90,17 @@ export class Incoming {
     if (this.bytes > before) this.onMessages()
   }
 
-  /** Called when no more bytes come: those that Node has kept back are still messages. */
-  finish(): void {
+  /**
+   * Called when no more bytes come: those that Node has kept back are still messages. A stream that was cut off may have been
+   * so within one; one that was ended may not.
+   */
+  finish(cutOff = false): void {
     if (this.ended) return
     this.ended = true
     // while it is open, Node would also tell the listener
     this.stream.off("data", this.read)
     for (let chunk: unknown = this.stream.read(); chunk instanceof Buffer; chunk = this.stream.read()) this.read(chunk)
-    if (!this.reader.isBetween && !this.broken) {
+    if (!cutOff && !this.reader.isBetween && !this.broken) {
       this.broken = true
       this.onProblem(ownStatus(Code.internal, "the stream ended within a message"))
     }

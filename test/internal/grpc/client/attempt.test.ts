@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type * as Http2 from "node:http2"
 import { connectTo, http2Server, onLoopback } from "../../../support/grpc.ts"
+import { reasonOf } from "../../../support/reason.ts"
 import { until } from "../../../support/ssh.ts"
 
 const headers = { ":status": 200, "content-type": "application/grpc" }
@@ -77,6 +78,37 @@ describe("a call on a connection", () => {
           yield* until(() => told.filter((event) => event === "closed with 8").length === calls)
           assert.strictEqual(told[0], "aborted")
         }
+      })
+  )
+
+  onLoopback(
+    "that is cut off within a message is unavailable, and not the server's mistake",
+    () =>
+      Effect.gen(function*() {
+        const { port } = yield* http2Server({
+          answer: (stream) => {
+            stream.respond(headers)
+            stream.on("error", () => {}).write(
+              Buffer.concat([greeting(1), greeting(2).subarray(0, 1000)]),
+              () => stream.session?.destroy()
+            )
+          }
+        })
+        const channel = yield* connectTo(port)
+        const got: Array<unknown> = []
+        const call = channel.serverStream("greeter.v1.Greeter/SayHellos", {})
+        const reason = yield* reasonOf(Stream.runForEach(call, ({ number }) => Effect.sync(() => got.push(number))))
+        assert.deepStrictEqual(got, [1n])
+        assert.strictEqual(reason["_tag"], "Unavailable")
+        const ended = yield* http2Server({
+          answer: (stream) => {
+            stream.respond(headers)
+            stream.end(greeting(1).subarray(0, 1000))
+          }
+        })
+        const other = yield* connectTo(ended.port)
+        const mistake = yield* Effect.flip(Stream.runDrain(other.serverStream("greeter.v1.Greeter/SayHellos", {})))
+        assert.include(mistake.message, "Internal: the stream ended within a message")
       })
   )
 
