@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import type * as TestClock from "effect/testing/TestClock"
+import { markSettling } from "../net/realTime.ts"
 import type { Activity } from "./activity.ts"
 import { Agenda } from "./agenda.ts"
 
@@ -48,7 +49,7 @@ export const settlingClock = (clock: TestClock.TestClock, activity: Activity): S
       yield* activity.settled
     }))
 
-  return {
+  const settling: SettlingClock = {
     currentTimeMillis: clock.currentTimeMillis,
     currentTimeMillisUnsafe: now,
     currentTimeNanos: clock.currentTimeNanos,
@@ -78,4 +79,6 @@ export const settlingClock = (clock: TestClock.TestClock, activity: Activity): S
     },
     next: hand.withPermit(Effect.suspend(() => sleeps.first === undefined ? Effect.void : goTo(sleeps.first.due)))
   }
+  markSettling(settling)
+  return settling
 }
