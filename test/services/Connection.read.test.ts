@@ -254,6 +254,20 @@ describe("Connection.readExactly, readUntil, readLine, readFrame", () => {
       assert.strictEqual(yield* connection.readString({ marker: "\n", encoding: "windows-1251" }), "Привет\n")
     }))
 
+  it.effect("looks for its marker in what is put back while it waits, and no more in what is taken away", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* scriptedConnection
+      const read = yield* Effect.forkChild(connection.read({ marker: "end" }), { startImmediately: true })
+      peer.arrive("12345e")
+      yield* turn
+      assert.strictEqual(text(yield* connection.takeBuffered), "12345e")
+      peer.arrive("nd")
+      yield* turn
+      yield* connection.unread(Buffer.from("0end"))
+      assert.strictEqual(text(yield* Fiber.join(read)), "0end")
+      assert.strictEqual(text(yield* connection.takeBuffered), "nd")
+    }))
+
   it.effect("unread bytes are read first", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* scriptedConnection

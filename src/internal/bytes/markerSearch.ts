@@ -4,6 +4,14 @@ export class Search {
   matched = 0
   /** How many bytes have been looked at. */
   scanned = 0
+  /** What the buffer began with. */
+  front = 0
+
+  /** Begins anew in a buffer that begins with something else. */
+  begin(front: number): void {
+    this.front = front
+    this.reset()
+  }
 
   /** Begins anew, at bytes that come after a marker. */
   reset(): void {

@@ -28,6 +28,8 @@ export class ReadBuffer {
   private room: Buffer | undefined
   /** How many bytes there are. */
   size = 0
+  /** Another number whenever the first byte may be another one. */
+  private front = 0
 
   push(piece: Buffer): void {
     if (piece.length === 0) return
@@ -57,6 +59,7 @@ export class ReadBuffer {
 
   unshift(piece: Buffer): void {
     if (piece.length === 0) return
+    this.front++
     this.room = undefined
     if (this.offset > 0) {
       this.pieces[this.first] = this.pieces[this.first]!.subarray(this.offset)
@@ -69,6 +72,7 @@ export class ReadBuffer {
   }
 
   private clear(): void {
+    this.front++
     this.pieces = noPieces
     this.first = 0
     this.offset = 0
@@ -114,6 +118,7 @@ export class ReadBuffer {
   /** Takes `count` bytes, of which there must be that many, without looking at them. */
   skip(count: number): void {
     if (count === this.size) return this.clear()
+    this.front++
     this.size -= count
     this.offset += count
     for (let piece = this.pieces[this.first]!; this.offset >= piece.length; piece = this.pieces[this.first]!) {
@@ -135,10 +140,11 @@ export class ReadBuffer {
   }
 
   /**
-   * Goes on with a search where it left off, as far as byte `limit`; gives the offset where the marker ends, or -1.
-   * Nothing may have been taken since the search began.
+   * Goes on with a search where it left off, as far as byte `limit`; gives the offset where the marker ends, or -1. What was
+   * taken or put back since then begins it anew.
    */
   find(marker: Marker, search: Search, limit: number): number {
+    if (search.front !== this.front) search.begin(this.front)
     let i = this.first
     let start = -this.offset
     if (search.scanned > 0) {
