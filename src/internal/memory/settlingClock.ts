@@ -33,7 +33,7 @@ export const settlingClock = (clock: TestClock.TestClock, activity: Activity): S
 
   const goTo = Effect.fnUntraced(function*(due: number) {
     yield* clock.setTime(due)
-    // sleeps that end have gone by themselves; one that has not would hold the clock for ever
+    // what sleeps on although its time has come would be due for ever
     while (sleeps.take(due) !== undefined) { /* gone */ }
     yield* activity.settled
   })

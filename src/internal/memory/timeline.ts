@@ -6,10 +6,6 @@ import type * as Fiber from "effect/Fiber"
 import type { Activity } from "./activity.ts"
 import { Agenda } from "./agenda.ts"
 
-const run = (timeline: Timeline, event: () => void) => {
-  if (timeline.isOpen) event()
-}
-
 /**
  * What happens on a network, in its order: by time, and at one time in the order in which it was set. Everything happens in
  * a turn of the event loop of its own, never inside of what set it: microtasks and ticks run in between, as they do
@@ -18,7 +14,7 @@ const run = (timeline: Timeline, event: () => void) => {
  * One sleeper waits on the clock for whatever is next.
  */
 export class Timeline {
-  isOpen = true
+  private isOpen = true
   private readonly later = new Agenda<() => void>()
   private sleeper: Fiber.Fiber<void> | undefined
   private wakesAt = Infinity
@@ -42,14 +38,16 @@ export class Timeline {
 
   /** Lets something happen in the next turn of the event loop, after what was set before. */
   soon(event: () => void): void {
-    setImmediate(run, this, event)
+    setImmediate(() => this.happen(event))
   }
 
-  /** Lets something happen at a time, which may be a fraction of a millisecond; soon where that is over. Gives what cancels it. */
+  /**
+   * Lets something happen at a time, which may have a fraction of a millisecond; soon where that is over. Gives what cancels
+   * it, until it happens.
+   */
   at(millis: number, event: () => void): () => void {
     if (!this.isOpen) return () => {}
     if (millis <= this.now()) return this.soonUnlessCancelled(event)
-    // it has its turn in the order of its time, not of the moment in which the sleeper found it due
     let cancel = this.later.add(millis, () => {
       cancel = this.soonUnlessCancelled(event)
     })
@@ -67,8 +65,12 @@ export class Timeline {
     this.stopSleeping()
   }
 
+  private happen(event: () => void): void {
+    if (this.isOpen) event()
+  }
+
   private soonUnlessCancelled(event: () => void): () => void {
-    const turn = setImmediate(run, this, event)
+    const turn = setImmediate(() => this.happen(event))
     return () => clearImmediate(turn)
   }
 

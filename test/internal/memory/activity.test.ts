@@ -70,9 +70,9 @@ describe("Activity", () => {
       yield* activity.settled
       assert.isFalse(yield* activity.stirs(() => false, 5))
       assert.isTrue(yield* activity.stirs(() => true, 5))
-      setTimeout(() => activity.note(), 2)
+      yield* Effect.forkChild(Effect.delay(Effect.sync(() => activity.note()), 2))
       assert.isTrue(yield* activity.stirs(() => false, 60_000))
-      setTimeout(() => turns(3, () => {}), 2)
+      yield* Effect.forkChild(Effect.delay(Effect.repeat(Effect.yieldNow, { times: 3 }), 2))
       assert.isTrue(yield* activity.stirs(() => false, 60_000))
     })))
 })

@@ -42,7 +42,7 @@ describe("settlingClock", () => {
     onSettlingClock(Effect.fnUntraced(function*(clock, _activity, raw) {
       assert.isTrue(isTestClock(clock) && isTestClock(raw) && isSettlingClock(clock))
       assert.isFalse(isSettlingClock(raw))
-      const live = Context.get(yield* clock.withLive(Effect.context<never>()), Clock.Clock)
+      const live = Context.get(yield* clock.withLive(Effect.context()), Clock.Clock)
       assert.isFalse(isTestClock(live))
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(raw.currentTimeMillisUnsafe(), 60_000)
@@ -184,6 +184,15 @@ describe("settlingClock", () => {
       assert.strictEqual(clock.currentTimeMillisUnsafe(), 0)
       yield* TestClock.adjust(20)
       yield* Deferred.await(woken)
+    })))
+
+  it.effect("is not held up by a sleep that does not end when it is due", () =>
+    onSettlingClock(Effect.fnUntraced(function*(_clock, activity, raw) {
+      const clock = settlingClock({ ...raw, sleep: () => Effect.never }, activity)
+      const fiber = yield* Effect.forkChild(clock.sleep(Duration.seconds(1)), { startImmediately: true })
+      yield* clock.adjust("2 seconds")
+      assert.isUndefined(clock.nextDue)
+      yield* Fiber.interrupt(fiber)
     })))
 
   it.effect("moves with the clock below, also where somebody else adjusts that", () =>

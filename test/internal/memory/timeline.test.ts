@@ -19,7 +19,8 @@ const setting = Effect.gen(function*() {
   const event = (name: string) => () => {
     happened.push(`${timeline.now()} ${name}`)
   }
-  return { activity, adjust: isTestClock(clock) ? clock.adjust : TestClock.adjust, clock, event, happened, timeline }
+  const adjust = (millis: number) => Effect.provideService(TestClock.adjust(millis), Clock.Clock, clock)
+  return { adjust, clock, event, happened, timeline }
 })
 
 describe("Timeline", () => {
