@@ -7,6 +7,8 @@
  * **Details**
  *
  * - `echo` sends back what it gets.
+ * - `scripted` goes through a script of `expect` and `reply` with each client, and says at which step a client did something
+ *   else.
  * - `socks5` and `httpProxy` are proxies that list what they were asked for.
  * - What goes wrong on one connection, a bad request or a reset, ends that connection and nothing else.
  * - When the scope closes, a peer stops listening and closes its connections at once.
@@ -34,4 +36,22 @@ export { echo, type EchoPeer } from "./peers/echo.ts"
 export { httpProxy } from "./peers/httpProxy.ts"
 export type { Peer, PeerOptions } from "./peers/peer.ts"
 export type { ProxyPeer, ProxyPeerOptions, ProxyRequest } from "./peers/proxy.ts"
+export {
+  type Answer,
+  end,
+  expect,
+  expectEnd,
+  type ExpectOptions,
+  reply,
+  reset,
+  run,
+  type Step
+} from "./peers/script.ts"
+export {
+  scripted,
+  type ScriptedOptions,
+  type ScriptedPeer,
+  ScriptError,
+  type TranscriptEntry
+} from "./peers/scripted.ts"
 export { socks5, type Socks5Options } from "./peers/socks5.ts"
