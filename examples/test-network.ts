@@ -27,7 +27,7 @@ const test = Effect.gen(function*() {
   Effect.scoped,
   Effect.provide(
     Layer.merge(TcpServer.layer({ host: "server", port: 7000 }), TcpClient.layer).pipe(
-      Layer.provideMerge(TestNetwork.layer({ fragment: 1 }))
+      Layer.provideMerge(TestNetwork.layer({ defaults: { fragment: 1 } }))
     )
   )
 )

@@ -4,6 +4,9 @@
  * @since 0.1.0
  */
 
+/** What goes wrong on a test network. */
+export * as NetworkRule from "./NetworkRule.ts"
+
 /** Certificate authorities and certificates, made in memory. */
 export * as TestCertificates from "./TestCertificates.ts"
 

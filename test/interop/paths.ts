@@ -45,7 +45,7 @@ export const paths = {
   "on the test network": () => Path.layer(TestNetwork.layer(), inMemory)
 }
 
-const inPieces = (fragment: number) => () => Path.layer(TestNetwork.layer({ fragment }), inMemory)
+const inPieces = (fragment: number) => () => Path.layer(TestNetwork.layer({ defaults: { fragment } }), inMemory)
 
 /** For cases with payloads of a few kilobytes. */
 export const byteByByte = { "on the test network, byte by byte": inPieces(1) }

@@ -343,7 +343,7 @@ describe("the TCP client of openintegrations, in time", () => {
       yield* turns(20)
       yield* TestClock.adjust("3 seconds")
       assert.strictEqual(yield* Fiber.join(writing), "WriteTimeout")
-    }).pipe(Effect.provide(TestNetwork.layer({ bufferSize: 1024 }))))
+    }).pipe(Effect.provide(TestNetwork.layer({ defaults: { bufferSize: 1024 } }))))
 })
 
 describe("the TCP client of openintegrations, through proxies", () => {

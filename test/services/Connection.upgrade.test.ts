@@ -454,7 +454,7 @@ describe("Connection.upgradeTls and time", () => {
       const error = yield* Effect.flip(pair.server.upgradeTls(server, { reply: goAhead, timeout: "20 millis" }))
       assert.strictEqual(whyOf(error), "ConnectTimeout")
       assert.isTrue(pair.streams.server.destroyed)
-    }).pipe(Effect.provide(TestNetwork.layer({ bufferSize: 1024 }))))
+    }).pipe(Effect.provide(TestNetwork.layer({ defaults: { bufferSize: 1024 } }))))
 })
 
 describe("Connection.upgradeTls with a certificate in a file", () => {

@@ -30,7 +30,7 @@ const scripted = (...pieces: ReadonlyArray<Uint8Array>): SshAgent.SshAgent & { r
     asked: () => received,
     connect: Effect.acquireRelease(
       Effect.sync(() => {
-        const [here, there] = MemoryDuplex.pair({ bufferSize: 1024 * 1024, pieceSize: 1024 * 1024 })
+        const [here, there] = MemoryDuplex.pair({ bufferSize: 1024 * 1024, fragment: 1024 * 1024 })
         there.on("data", (chunk: Buffer) => {
           received = Buffer.concat([received, chunk])
         }).on("end", () => there.destroy())
@@ -71,7 +71,7 @@ describe("SshAgent", () => {
       const hangsUp: SshAgent.SshAgent = {
         name: "agent",
         connect: Effect.sync(() => {
-          const [here, there] = MemoryDuplex.pair({ bufferSize: 1024, pieceSize: 1024 })
+          const [here, there] = MemoryDuplex.pair({ bufferSize: 1024, fragment: 1024 })
           there.resume().end()
           return here
         })

@@ -233,7 +233,9 @@ describe("TcpClient.request", () => {
       yield* turns(50)
       yield* TestClock.adjust("30 seconds")
       assert.strictEqual(reasonOf(yield* Fiber.join(fiber))._tag, "WriteTimeout")
-    }).pipe(Effect.provide(TcpClient.layer.pipe(Layer.provideMerge(TestNetwork.layer({ bufferSize: 65_536 }))))))
+    }).pipe(
+      Effect.provide(TcpClient.layer.pipe(Layer.provideMerge(TestNetwork.layer({ defaults: { bufferSize: 65_536 } }))))
+    ))
 
   it.live("closes its connection when it is interrupted", () =>
     leavesNothing(

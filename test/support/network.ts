@@ -11,7 +11,7 @@ import { leavesNothing } from "./leaks.ts"
 export const networks = {
   "on loopback": () => Layer.merge(Dialer.layer, Listener.layer),
   "on the test network": () => TestNetwork.layer(),
-  "on the test network, byte by byte": () => TestNetwork.layer({ fragment: 1 })
+  "on the test network, byte by byte": () => TestNetwork.layer({ defaults: { fragment: 1 } })
 }
 
 /** Which network a suite is on, for the few things that differ. */

@@ -33,7 +33,7 @@ export const securityKey = (): { readonly agent: SshAgent; readonly publicKey: s
     return Buffer.concat([Buffer.of(message.signResponse), string(sign(reader.string()))])
   }
   const connect = Effect.gen(function*() {
-    const [here, there] = MemoryDuplex.pair({ bufferSize: 65536, pieceSize: 65536 })
+    const [here, there] = MemoryDuplex.pair({ bufferSize: 65536, fragment: 65536 })
     yield* Effect.addFinalizer(() => Effect.sync(() => void here.destroy()))
     yield* readMessage(there).pipe(
       Effect.map((request) => void there.write(string(respond(request)))),

@@ -153,7 +153,7 @@ describe("the test network carries", () => {
       const received = yield* Effect.forkChild(readAll(client), { startImmediately: true })
       client.end("hello")
       assert.strictEqual(String((yield* Fiber.join(received)).bytes), "hello")
-    }).pipe(on({ fragment: 1 })))
+    }).pipe(on({ defaults: { fragment: 1 } })))
 
   it.live("TLS, which refuses a certificate for another name", () =>
     Effect.gen(function*() {
@@ -177,7 +177,7 @@ describe("the test network carries", () => {
       const { client, server } = yield* connected({ host: "web", port: 80 })
       const some = bytes.subarray(0, 5000)
       assert.isTrue((yield* postAndEcho(client, server, {}, some)).equals(some))
-    }).pipe(on({ fragment: 1 })))
+    }).pipe(on({ defaults: { fragment: 1 } })))
 
   it.live("HTTP/2 over TLS", () =>
     Effect.gen(function*() {

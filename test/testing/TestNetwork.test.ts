@@ -116,7 +116,7 @@ describe("TestNetwork delivery", () => {
       client.write("123456789")
       yield* turns(10)
       assert.deepStrictEqual(pieces, [5, 2, 5, 4])
-    }).pipe(on({ fragment: 5 })))
+    }).pipe(on({ defaults: { fragment: 5 } })))
 
   it.effect("is byte by byte when asked for", () =>
     Effect.gen(function*() {
@@ -126,7 +126,7 @@ describe("TestNetwork delivery", () => {
       client.end("abc")
       yield* Effect.callback<void>((resume) => void server.once("end", () => resume(Effect.void)))
       assert.deepStrictEqual(pieces, ["a", "b", "c"])
-    }).pipe(on({ fragment: 1 })))
+    }).pipe(on({ defaults: { fragment: 1 } })))
 
   it.effect("gives each side its own copy", () =>
     Effect.gen(function*() {
@@ -172,7 +172,7 @@ describe("TestNetwork delivery", () => {
         const { bytes, ending } = yield* Fiber.join(received)
         assert.isTrue(bytes.equals(Buffer.concat(chunks)))
         assert.strictEqual(ending, "end")
-      }).pipe(on({ fragment, bufferSize })),
+      }).pipe(on({ defaults: { fragment, bufferSize } })),
     { arbitrary: { runs: 60 }, timeout: 30_000 }
   )
 })
@@ -199,7 +199,7 @@ describe("TestNetwork backpressure", () => {
       assert.isAbove(written, stopped)
       yield* Fiber.interrupt(writer)
       client.destroy()
-    }).pipe(on({ bufferSize: kibi })))
+    }).pipe(on({ defaults: { bufferSize: kibi } })))
 
   it.effect("holds a single write that is larger than the bound until its last byte is under way", () =>
     Effect.gen(function*() {
@@ -211,7 +211,7 @@ describe("TestNetwork backpressure", () => {
       const received = yield* read(server, sent.length)
       assert.isTrue(received.equals(sent))
       assert.strictEqual(yield* Fiber.join(writing), "ok")
-    }).pipe(on({ bufferSize: kibi })))
+    }).pipe(on({ defaults: { bufferSize: kibi } })))
 
   it.effect("does not hold back the other direction", () =>
     Effect.gen(function*() {
@@ -220,7 +220,7 @@ describe("TestNetwork backpressure", () => {
       yield* write(server, "still here")
       assert.strictEqual(String(yield* read(client, 10)), "still here")
       client.destroy()
-    }).pipe(on({ bufferSize: kibi })))
+    }).pipe(on({ defaults: { bufferSize: kibi } })))
 })
 
 describe("TestNetwork.reset", () => {
@@ -252,7 +252,7 @@ describe("TestNetwork.reset", () => {
       yield* (yield* TestNetwork.TestNetwork).reset("db")
       assert.isTrue(server.destroyed)
       assert.strictEqual(String(server.read()), "kept")
-    }).pipe(on({ fragment: 1 })))
+    }).pipe(on({ defaults: { fragment: 1 } })))
 
   it.effect("fails the write that waits", () =>
     Effect.gen(function*() {
@@ -261,7 +261,7 @@ describe("TestNetwork.reset", () => {
       yield* turns(10)
       yield* (yield* TestNetwork.TestNetwork).reset("db")
       assert.strictEqual(yield* Fiber.join(writing), "ECANCELED")
-    }).pipe(on({ bufferSize: kibi })))
+    }).pipe(on({ defaults: { bufferSize: kibi } })))
 
   it.effect("shows in the next write where the peer had already ended", () =>
     Effect.gen(function*() {
@@ -290,10 +290,14 @@ describe("TestNetwork scopes", () => {
       assert.deepStrictEqual(yield* connections, [])
       const [clientScope, serverScope] = [yield* Scope.make(), yield* Scope.make()]
       yield* Scope.provide(dial("db:5432"), clientScope)
-      assert.deepStrictEqual(yield* connections, [{ target: "db:5432", open: ["client", "server"] }])
+      assert.deepStrictEqual(yield* connections, [
+        { connection: 1, target: "db:5432", from: "client", to: "db", open: ["client", "server"] }
+      ])
       yield* Scope.provide(bound.accept, serverScope)
       yield* Scope.close(clientScope, Exit.void)
-      assert.deepStrictEqual(yield* connections, [{ target: "db:5432", open: ["server"] }])
+      assert.deepStrictEqual(yield* connections, [
+        { connection: 1, target: "db:5432", from: "client", to: "db", open: ["server"] }
+      ])
       yield* Scope.close(serverScope, Exit.void)
       assert.deepStrictEqual(yield* connections, [])
     }).pipe(on({})))
@@ -332,12 +336,12 @@ describe("TestNetwork scopes", () => {
       const { bytes, ending } = yield* readAll(server)
       assert.isBelow(bytes.length, 20 * kibi)
       assert.strictEqual(ending, "end")
-    }).pipe(on({ bufferSize: kibi })))
+    }).pipe(on({ defaults: { bufferSize: kibi } })))
 
   it.effect("the end of the network closes connections, those that wait to be accepted, and accept", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const context = yield* Scope.provide(Layer.build(TestNetwork.layer()), scope)
+      const context = yield* Scope.provide(Layer.build(TestNetwork.layer({ leaks: "ignore" })), scope)
       const listener = Context.get(context, Listener.Listener)
       const dialer = Context.get(context, Dialer.Dialer)
       const bound = yield* listener.bind(db)

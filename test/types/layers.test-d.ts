@@ -1,4 +1,5 @@
 import { Effect, type Layer, type Scope, type Stream } from "effect"
+import type { Dns } from "effect/net"
 import {
   Dialer,
   type DialError,
@@ -48,7 +49,7 @@ describe("layers", () => {
     expectTypeOf(Dialer.layer).toEqualTypeOf<Layer.Layer<Dialer.Dialer>>()
     expectTypeOf(Listener.layer).toEqualTypeOf<Layer.Layer<Listener.Listener>>()
     expectTypeOf(TestNetwork.layer()).toEqualTypeOf<
-      Layer.Layer<Dialer.Dialer | Listener.Listener | TestNetwork.TestNetwork>
+      Layer.Layer<Dialer.Dialer | Dns.Dns | Listener.Listener | TestNetwork.TestNetwork>
     >()
   })
 

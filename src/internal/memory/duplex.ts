@@ -1,70 +1,18 @@
+import type * as Scope from "effect/Scope"
 import { Duplex } from "node:stream"
 import { guardErrors } from "../net/owner.ts"
-
-export interface PairOptions {
-  /** How many bytes each direction holds between a writer and a reader that is busy. */
-  readonly bufferSize: number
-  /** The most bytes that arrive in one piece. */
-  readonly pieceSize: number
-}
+import { type End, Flight } from "./flight.ts"
+import type { LinkOptions } from "./link.ts"
+import { type Road, roadWithout } from "./road.ts"
 
 /** Where an end is; a unix socket has no addresses. */
-interface EndAddress {
+export interface EndAddress {
   readonly address: string
   readonly port: number
 }
 
-const systemError = (syscall: "read" | "write", code: "ECONNRESET" | "EPIPE" | "ECANCELED"): Error =>
+const systemError = (syscall: "read" | "write", code: "ECONNRESET" | "EPIPE" | "ECANCELED" | "ETIMEDOUT"): Error =>
   Object.assign(new Error(`${syscall} ${code}`), { syscall, code })
-
-/**
- * Bytes under way in one direction. A ring, so that many tiny writes and reads cost no more than their bytes, and as
- * large as was needed so far. It copies on both sides: neither end ever sees the other's memory.
- */
-class Ring {
-  size = 0
-  private start = 0
-  private bytes: Buffer
-
-  private readonly limit: number
-  constructor(limit: number) {
-    this.limit = limit
-    this.bytes = Buffer.allocUnsafe(Math.min(limit, 4096))
-  }
-
-  /** Takes as much of `chunk` as there is room for and gives back the rest. */
-  put(chunk: Buffer): Buffer {
-    const fitting = Math.min(chunk.length, this.limit - this.size)
-    if (this.size + fitting > this.bytes.length) this.grow(this.size + fitting)
-    const end = (this.start + this.size) % this.bytes.length
-    const untilWrap = Math.min(fitting, this.bytes.length - end)
-    this.bytes.set(chunk.subarray(0, untilWrap), end)
-    this.bytes.set(chunk.subarray(untilWrap, fitting), 0)
-    this.size += fitting
-    return chunk.subarray(fitting)
-  }
-
-  take(max: number): Buffer {
-    const taken = Buffer.allocUnsafe(Math.min(max, this.size))
-    this.copyTo(taken, taken.length)
-    this.start = (this.start + taken.length) % this.bytes.length
-    this.size -= taken.length
-    return taken
-  }
-
-  private copyTo(target: Buffer, count: number): void {
-    const untilWrap = Math.min(count, this.bytes.length - this.start)
-    target.set(this.bytes.subarray(this.start, this.start + untilWrap))
-    target.set(this.bytes.subarray(0, count - untilWrap), untilWrap)
-  }
-
-  private grow(needed: number): void {
-    const larger = Buffer.allocUnsafe(Math.min(this.limit, 2 ** Math.ceil(Math.log2(needed))))
-    this.copyTo(larger, this.size)
-    this.bytes = larger
-    this.start = 0
-  }
-}
 
 /**
  * One end of a connection in memory that behaves as a `net.Socket` does over TCP.
@@ -78,7 +26,7 @@ class Ring {
  *   reset the connection. What arrived before a reset can still be read. The first write to an end that is closed is
  *   lost, the next one fails with EPIPE.
  */
-export class MemoryDuplex extends Duplex {
+export class MemoryDuplex extends Duplex implements End {
   readonly connecting = false
   bytesRead = 0
   bytesWritten = 0
@@ -87,25 +35,29 @@ export class MemoryDuplex extends Duplex {
   readonly remoteAddress: string | undefined
   readonly remotePort: number | undefined
 
-  private peer: MemoryDuplex | undefined
-  private readonly incoming: Ring
-  private readonly pieceSize: number
-  /** The peer has ended its side; that follows what is under way. */
-  private incomingEnded = false
+  /** The scope that closes this end, where it is known. */
+  scope: Scope.Scope | undefined
+
+  private incoming!: Flight
+  private outgoing!: Flight
   /** The stream has room for another piece. As a socket, an end reads ahead up to its high-water mark. */
   private wanted = true
   private endDelivered = false
   private isReset = false
+  private isLost = false
   /** The peer is closed and has said so: nothing can be written any more. */
   private refused = false
   /** The part of a write for which there was no room yet. */
   private unsent: { rest: Buffer; readonly done: (error?: Error) => void } | undefined
   private scheduled = false
+  /** This end takes only so many bytes a second, and has taken them. */
+  private resting = false
 
-  private constructor(options: PairOptions, local: EndAddress | undefined, remote: EndAddress | undefined) {
-    super({ allowHalfOpen: true, highWaterMark: Math.min(options.bufferSize, 64 * 1024) })
-    this.incoming = new Ring(options.bufferSize)
-    this.pieceSize = options.pieceSize
+  /** The road that leads here. */
+  private readonly road: Road
+  private constructor(road: Road, local: EndAddress | undefined, remote: EndAddress | undefined) {
+    super({ allowHalfOpen: true, highWaterMark: Math.min(road.link.bufferSize, 64 * 1024) })
+    this.road = road
     this.localAddress = local?.address
     this.localPort = local?.port
     this.remoteAddress = remote?.address
@@ -113,28 +65,37 @@ export class MemoryDuplex extends Duplex {
     guardErrors(this)
   }
 
-  /** Two ends of one connection. */
-  static pair(
-    options: PairOptions,
-    client?: EndAddress,
-    server?: EndAddress
+  /** Two ends of one connection, with the road to each. */
+  static over(
+    toClient: Road,
+    toServer: Road,
+    clientAddress?: EndAddress,
+    serverAddress?: EndAddress
   ): readonly [client: MemoryDuplex, server: MemoryDuplex] {
-    const ends = [new MemoryDuplex(options, client, server), new MemoryDuplex(options, server, client)] as const
-    ends[0].peer = ends[1]
-    ends[1].peer = ends[0]
-    return ends
+    const client = new MemoryDuplex(toClient, clientAddress, serverAddress)
+    const server = new MemoryDuplex(toServer, serverAddress, clientAddress)
+    const up = new Flight(toServer, client, server, () => down)
+    const down = new Flight(toClient, server, client, () => up)
+    client.incoming = server.outgoing = down
+    client.outgoing = server.incoming = up
+    return [client, server]
   }
 
-  /** Breaks the connection at this end, as a reset from the network does. */
-  reset(): void {
-    this.isReset = true
-    this.schedule()
+  /** Two ends of a connection that is on no network. */
+  static pair(options: LinkOptions = {}): readonly [client: MemoryDuplex, server: MemoryDuplex] {
+    return MemoryDuplex.over(roadWithout(options), roadWithout(options))
   }
 
   /** Closes this end and resets the connection instead of ending it (`net.Socket.resetAndDestroy`). */
   resetAndDestroy(): this {
     this.isReset = true
     return this.destroy()
+  }
+
+  /** Closes this end without a word to the peer, as when the power fails. */
+  vanish(): void {
+    this.isLost = true
+    this.destroy(systemError("read", "ECONNRESET"))
   }
 
   override _read(): void {
@@ -150,13 +111,12 @@ export class MemoryDuplex extends Duplex {
   }
 
   override _final(done: () => void): void {
-    this.peer?.finish()
+    this.outgoing.signal("end")
     done()
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (this.isReset || this.incoming.size > 0) this.peer?.reset()
-    else this.peer?.finish()
+    if (!this.isLost) this.outgoing.signal(this.isReset || this.incoming.arrived > 0 ? "reset" : "end")
     done(error)
     this.settle(systemError("write", "ECANCELED"))
   }
@@ -177,21 +137,33 @@ export class MemoryDuplex extends Duplex {
     return this
   }
 
-  private finish(): void {
-    this.incomingEnded = true
+  onArrival(): void {
     this.schedule()
   }
 
+  /** Breaks the connection at this end, as a reset from the network does. */
+  onReset(): void {
+    this.isReset = true
+    this.schedule()
+  }
+
+  onRefused(): void {
+    this.refused = true
+    this.schedule()
+  }
+
+  onTimeout(): void {
+    this.destroy(systemError("read", "ETIMEDOUT"))
+  }
+
+  onRoom(): void {
+    if (this.unsent !== undefined) this.schedule()
+  }
+
   private send(): void {
-    const { peer, unsent } = this
-    if (peer === undefined || unsent === undefined) return
-    if (peer.destroyed) {
-      this.refused = true
-      unsent.rest = unsent.rest.subarray(unsent.rest.length)
-    } else {
-      unsent.rest = peer.incoming.put(unsent.rest)
-      peer.schedule()
-    }
+    const { unsent } = this
+    if (unsent === undefined) return
+    unsent.rest = this.refused ? unsent.rest.subarray(unsent.rest.length) : this.outgoing.send(unsent.rest)
     if (unsent.rest.length === 0) this.settle()
   }
 
@@ -205,10 +177,12 @@ export class MemoryDuplex extends Duplex {
   private schedule(): void {
     if (this.scheduled || this.destroyed) return
     this.scheduled = true
-    setImmediate(() => {
-      this.scheduled = false
-      if (!this.destroyed) this.step()
-    })
+    this.road.timeline.soon(this.next)
+  }
+
+  private readonly next = (): void => {
+    this.scheduled = false
+    if (!this.destroyed) this.step()
   }
 
   private step(): void {
@@ -216,19 +190,30 @@ export class MemoryDuplex extends Duplex {
     this.send()
     // who was told that a write is done may have closed this end
     if (this.destroyed || !this.wanted) return
-    if (this.incoming.size > 0) this.deliver()
-    else if (this.incomingEnded && !this.endDelivered) {
+    if (this.incoming.arrived > 0) this.deliverWhenRested()
+    else if (this.incoming.ended && !this.endDelivered) {
       this.endDelivered = true
       this.push(null)
     }
   }
 
+  private deliverWhenRested(): void {
+    if (this.resting) return
+    const before = this.bytesRead
+    this.deliver()
+    const { link, timeline } = this.road
+    if (link.readRate === Infinity) return
+    this.resting = true
+    timeline.at(timeline.now() + (this.bytesRead - before) / link.readRate * 1000, () => {
+      this.resting = false
+      this.schedule()
+    })
+  }
+
   private deliver(): void {
     this.wanted = false
-    const piece = this.incoming.take(this.pieceSize)
+    const piece = this.incoming.take()
     this.bytesRead += piece.length
-    // there is room again for what the peer could not send
-    if (this.peer?.unsent !== undefined) this.peer.schedule()
     this.push(piece)
   }
 
@@ -238,7 +223,7 @@ export class MemoryDuplex extends Duplex {
       this.refused = true
       return this.settle(systemError("write", "EPIPE"))
     }
-    while (this.incoming.size > 0 && !this.destroyed) this.deliver()
+    while (this.incoming.arrived > 0 && !this.destroyed) this.deliver()
     this.destroy(systemError("read", "ECONNRESET"))
   }
 }

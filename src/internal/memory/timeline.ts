@@ -14,7 +14,7 @@ import { Agenda } from "./agenda.ts"
  * One sleeper waits on the clock for whatever is next.
  */
 export class Timeline {
-  private isOpen = true
+  isOpen = true
   private readonly later = new Agenda<() => void>()
   private sleeper: Fiber.Fiber<void> | undefined
   private wakesAt = Infinity

@@ -35,6 +35,10 @@ export class Waiting {
     this.limit = limit
   }
 
+  get isClosed(): boolean {
+    return this.closed
+  }
+
   /** Whether a connection that came now would be taken or kept. */
   get hasRoom(): boolean {
     if (this.closed) return false

@@ -35,7 +35,7 @@ export const fromEnv: Agent = {
   )
 }
 
-const memory = { bufferSize: 64 * 1024, pieceSize: 64 * 1024 }
+const memory = { bufferSize: 64 * 1024, fragment: 64 * 1024 }
 
 export const inMemory = (credentials: ReadonlyArray<PrivateKeyCredential>): Agent => ({
   name: "agent in memory",

@@ -1,0 +1,249 @@
+import { Ring } from "./ring.ts"
+import { cross, type Outcome, type Persistence, type Road, type Sent } from "./road.ts"
+
+/** One end of a connection, as what is under way sees it. */
+export interface End {
+  readonly destroyed: boolean
+  /** There is something new to read, or the end of it. */
+  readonly onArrival: () => void
+  /** The connection is broken. */
+  readonly onReset: () => void
+  /** The peer takes nothing more. */
+  readonly onRefused: () => void
+  /** The peer has not been heard of for too long. */
+  readonly onTimeout: () => void
+  /** There is room again for what this end has to send. */
+  readonly onRoom: () => void
+}
+
+/** `refuse` is the answer to bytes for an end that is closed. */
+type Kind = "data" | "end" | "refuse" | "reset"
+
+interface Segment {
+  readonly kind: Kind
+  readonly size: number
+  readonly due: number
+}
+
+/** As Linux has it: 200 ms at first, at most two minutes, and about a quarter of an hour in all. */
+const retransmission: Persistence = { first: 200, longest: 120_000, total: 924_600 }
+
+/** The most bytes that go over a road together, unless it is clear. */
+const segmentSize = 16 * 1024
+
+/** What has been gathered by then goes: a packet of Ethernet is full. */
+const fullSegment = 1460
+
+const wireKind = (kind: Kind): Sent["kind"] => kind === "refuse" ? "reset" : kind
+
+/**
+ * One direction of a connection: bytes in the order in which they were sent, then the end of the stream or a reset. All of
+ * them are in the ring; the first `arrived` of them can be read, the others are under way.
+ */
+export class Flight {
+  /** How many bytes can be read. */
+  arrived = 0
+  /** The end has arrived: nothing comes behind what can be read. */
+  ended = false
+
+  private readonly ring: Ring
+  private underway: Array<Segment> = []
+  /** Stops the foremost one. */
+  private stopCrossing: (() => void) | undefined
+  private gathered = 0
+  private stopGathering: (() => void) | undefined
+  /** When the last byte leaves, where the road takes only so many a second. */
+  private busyUntil = 0
+  private lastDue = 0
+  private passed = 0
+  /** Somebody on the way has ended the stream: what is sent goes nowhere. */
+  private cut = false
+  /** Where each write ends, where they are kept apart. */
+  private readonly boundaries: Array<number> = []
+  /** The end has been sent. */
+  private finished = false
+
+  private readonly road: Road
+  private readonly sender: End
+  private readonly receiver: End
+  private readonly back: () => Flight
+  /** `back` is the other direction. */
+  constructor(road: Road, sender: End, receiver: End, back: () => Flight) {
+    this.road = road
+    this.sender = sender
+    this.receiver = receiver
+    this.back = back
+    this.ring = new Ring(road.link.bufferSize)
+  }
+
+  /** Takes as much as there is room for and gives back the rest. */
+  send(chunk: Buffer): Buffer {
+    if (this.cut) {
+      this.back().signal("refuse")
+      return chunk.subarray(chunk.length)
+    }
+    const rest = this.ring.put(chunk)
+    const size = chunk.length - rest.length
+    if (size === 0) return rest
+    this.road.happened("send", size)
+    if (this.road.link.coalesce > 0) this.gather(size)
+    else this.launch("data", size)
+    return rest
+  }
+
+  /** Sends the end of the stream, or a reset, behind everything else. */
+  signal(kind: "end" | "refuse" | "reset"): void {
+    if (kind === "end") {
+      if (this.finished) return
+      this.finished = true
+    }
+    this.depart()
+    this.launch(kind, 0)
+  }
+
+  /** The next bytes that are delivered together. */
+  take(): Buffer {
+    const [boundary] = this.boundaries
+    const most = Math.min(this.road.link.fragment(this.road.random), boundary ?? Infinity, this.arrived)
+    if (boundary !== undefined) {
+      if (most === boundary) this.boundaries.shift()
+      else this.boundaries[0] = boundary - most
+    }
+    this.arrived -= most
+    const piece = this.ring.take(most)
+    this.road.happened("receive", most)
+    this.sender.onRoom()
+    return piece
+  }
+
+  /** Forgets what is under way; what has arrived can still be read. */
+  drop(): void {
+    this.stopCrossing?.()
+    this.stopGathering?.()
+    this.stopCrossing = this.stopGathering = undefined
+    this.underway = []
+    this.gathered = 0
+    this.ring.keep(this.arrived)
+  }
+
+  private gather(size: number): void {
+    this.gathered += size
+    const { link, timeline } = this.road
+    if (this.gathered >= fullSegment) this.depart()
+    else this.stopGathering ??= timeline.at(timeline.now() + link.coalesce, () => this.depart())
+  }
+
+  private depart(): void {
+    this.stopGathering?.()
+    this.stopGathering = undefined
+    const size = this.gathered
+    this.gathered = 0
+    if (size > 0) this.launch("data", size)
+  }
+
+  private launch(kind: Kind, size: number): void {
+    if (this.road.isClear && this.underway.length === 0) return this.land(kind, size)
+    for (let left = size; left > segmentSize; left -= segmentSize) this.enqueue(kind, segmentSize)
+    this.enqueue(kind, size === 0 ? 0 : (size - 1) % segmentSize + 1)
+  }
+
+  private enqueue(kind: Kind, size: number): void {
+    const { link, random, timeline } = this.road
+    this.busyUntil = Math.max(this.busyUntil, timeline.now()) + size / link.bandwidth * 1000
+    // nothing overtakes what was sent before it
+    this.lastDue = Math.max(this.lastDue, this.busyUntil + link.latency(random))
+    this.underway.push({ kind, size, due: this.lastDue })
+    if (this.underway.length === 1) this.crossNext()
+  }
+
+  private crossNext(): void {
+    const [next] = this.underway
+    if (next === undefined) return
+    const { due, kind, size } = next
+    this.stopCrossing = cross(
+      this.road,
+      { kind: wireKind(kind), offset: this.passed, size },
+      due,
+      retransmission,
+      (outcome) => {
+        this.stopCrossing = undefined
+        this.underway.shift()
+        this.comeOut(kind, size, outcome)
+        if (this.stopCrossing === undefined) this.crossNext()
+      },
+      () => {
+        this.drop()
+        if (!this.sender.destroyed) this.sender.onTimeout()
+      }
+    )
+  }
+
+  private comeOut(kind: Kind, size: number, outcome: Outcome): void {
+    switch (outcome._tag) {
+      case "Corrupt": {
+        if (kind === "data") {
+          this.ring.corrupt(this.arrived + Math.min(size - 1, outcome.at ?? Math.floor(this.road.random() * size)))
+          this.road.happened("corrupt", 1)
+        }
+        return this.land(kind, size)
+      }
+      case "End":
+        return this.end(kind, Math.min(outcome.after, size))
+      case "Refuse":
+        return this.sever(kind, 0)
+      case "Reset":
+        return this.sever(kind, Math.min(outcome.after, size))
+      case "Pass":
+        return this.land(kind, size)
+    }
+  }
+
+  private land(kind: Kind, size: number): void {
+    if (this.receiver.destroyed) this.bounce(size)
+    else if (kind === "reset" || kind === "refuse") {
+      this.road.happened("reset")
+      if (kind === "refuse" && this.ended) this.receiver.onRefused()
+      else this.receiver.onReset()
+    } else {
+      this.passed += size
+      this.arrived += size
+      if (this.road.link.keepsWritesApart && size > 0) this.boundaries.push(size)
+      if (kind === "end") {
+        this.ended = true
+        this.road.happened("end")
+      }
+      this.receiver.onArrival()
+    }
+  }
+
+  /** Bytes for an end that is closed are answered by a reset, the end of the stream by nothing. */
+  private bounce(size: number): void {
+    if (size === 0) return
+    this.arrived = 0
+    this.ring.keep(0)
+    this.back().signal("refuse")
+    this.sender.onRoom()
+  }
+
+  /** Breaks the connection for both ends after `count` more bytes. */
+  private sever(kind: Kind, count: number): void {
+    if (count > 0) this.land(kind, count)
+    this.drop()
+    this.road.happened("reset")
+    this.receiver.onReset()
+    this.sender.onReset()
+  }
+
+  /** Ends the stream for both ends after `count` more bytes, as somebody on the way does who closes the connection. */
+  private end(kind: Kind, count: number): void {
+    if (count > 0) this.land(kind, count)
+    this.drop()
+    this.cut = true
+    this.finished = true
+    this.land("end", 0)
+    const back = this.back()
+    back.signal("end")
+    back.cut = true
+    this.sender.onRoom()
+  }
+}
