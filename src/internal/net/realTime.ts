@@ -17,8 +17,8 @@ export const markSettling = (clock: Clock.Clock): void => void settling.add(cloc
 /** Whether a clock waits until nothing moves any more before it goes on. */
 export const isSettling = (clock: Clock.Clock): boolean => settling.has(clock)
 
-/** Long enough to be never seen where somebody turns the clock, and yet an end. */
-const lastResort = Duration.seconds(10)
+/** Long enough to be hardly ever seen where somebody turns the clock, and yet an end. */
+const lastResort = Duration.seconds(2)
 
 /**
  * Calls `ring` when the time is over on the clock, and under a test's clock also when it has really passed: what waits for a
