@@ -4,15 +4,13 @@ import { guardErrors } from "../net/owner.ts"
 import { type End, Flight } from "./flight.ts"
 import type { LinkOptions } from "./link.ts"
 import { type Road, roadWithout } from "./road.ts"
+import { systemError } from "./systemError.ts"
 
 /** Where an end is; a unix socket has no addresses. */
 export interface EndAddress {
   readonly address: string
   readonly port: number
 }
-
-const systemError = (syscall: "read" | "write", code: "ECONNRESET" | "EPIPE" | "ECANCELED" | "ETIMEDOUT"): Error =>
-  Object.assign(new Error(`${syscall} ${code}`), { syscall, code })
 
 /**
  * One end of a connection in memory that behaves as a `net.Socket` does over TCP.

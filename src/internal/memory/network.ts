@@ -16,6 +16,7 @@ import { type Link, linkOf, type LinkOptions } from "./link.ts"
 import { NetworkRoad, type Surroundings } from "./networkRoad.ts"
 import { cross, type Outcome, type Persistence, type Road } from "./road.ts"
 import { type NetworkRule, Rules, type Verdict } from "./rules.ts"
+import { systemError } from "./systemError.ts"
 import type { Timeline } from "./timeline.ts"
 
 /** A connection, in both its ends. */
@@ -43,6 +44,9 @@ const connecting: Persistence = { first: 1000, longest: 64_000, total: 127_000 }
 const drop: Verdict = { _tag: "Drop" }
 const hold: Verdict = { _tag: "Hold" }
 const passed: Outcome = { _tag: "Pass" }
+
+const unreachable = (code: "EHOSTUNREACH" | "ENETDOWN" | "ETIMEDOUT", address: string) =>
+  new Unreachable({ address, code, cause: systemError("connect", code, address) })
 
 const goesThrough = ({ _tag }: Outcome) => _tag === "Pass" || _tag === "Corrupt"
 
@@ -117,16 +121,19 @@ export class MemoryNetwork implements Surroundings {
       const inet = NetHost.isHostPort(target)
       const host = inet ? this.hostToListenOn(on, NetHost.formatHost(target.host)) : on ?? this.client
       if (host === undefined || !host.isUp) {
-        const code = host === undefined ? "EADDRNOTAVAIL: address not available" : "ENETDOWN: network is down"
+        const cause = systemError("listen", host === undefined ? "EADDRNOTAVAIL" : "ENETDOWN", shown)
         return Effect.fail(
-          new TcpError({ reason: new Unknown({ detail: `cannot listen on ${shown}: listen ${code} ${shown}` }) })
+          new TcpError({ reason: new Unknown({ detail: `cannot listen on ${shown}: ${cause.message}`, cause }) })
         )
       }
       const address = inet ? this.addressToListenOn(host, NetHost.formatHost(target.host)) : target.path
       const port = inet && target.port === 0 ? host.freePort(address) : inet ? target.port : 0
       const waiting = new Waiting(pending)
       const bound = inet ? host.listen(address, port, waiting) : host.listenOn(address, waiting)
-      if (!bound) return Effect.fail(new TcpError({ reason: new AddressInUse({ address: shown }) }))
+      if (!bound) {
+        const cause = systemError("listen", "EADDRINUSE", shown)
+        return Effect.fail(new TcpError({ reason: new AddressInUse({ address: shown, cause }) }))
+      }
       const key = inet ? place(address, port) : address
       this.happened({ what: "listen", from: host.name, port })
       return Effect.succeed({
@@ -167,16 +174,15 @@ export class MemoryNetwork implements Surroundings {
       const to = (address: string): Effect.Effect<MemoryDuplex, DialErrorReason> => {
         const host = isLoopback(address) ? from : this.hosts.find(address)
         return host === undefined
-          ? Effect.fail(new Unreachable({ address: place(address, port), code: "EHOSTUNREACH" }))
+          ? Effect.fail(unreachable("EHOSTUNREACH", place(address, port)))
           : this.attempt(from, host, target, address)
       }
       if (NetAddress.isIpAddress(target.host)) return to(normalize(name))
       if (name === "localhost") return to("127.0.0.1")
       const lookup = this.hosts.lookup(name)
       if (lookup._tag !== "Found") {
-        return Effect.fail(
-          new NameNotFound({ name, code: lookup._tag === "NotFound" ? "ENOTFOUND" : "EAI_AGAIN" })
-        )
+        const code = lookup._tag === "NotFound" ? "ENOTFOUND" : "EAI_AGAIN"
+        return Effect.fail(new NameNotFound({ name, code, cause: systemError("getaddrinfo", code, name) }))
       }
       const [first, ...more] = lookup.addresses
       if (first !== undefined && more.length === 0) return to(first)
@@ -200,17 +206,19 @@ export class MemoryNetwork implements Surroundings {
       const inet = NetHost.isHostPort(target)
       const port = inet ? target.port : 0
       const shown = inet ? place(address, port) : Target.formatPath(address)
-      if (!from.isUp) return resume(Effect.fail(new Unreachable({ address: shown, code: "ENETDOWN" })))
+      if (!from.isUp) return resume(Effect.fail(unreachable("ENETDOWN", shown)))
       const number = ++this.numbers
       const about = { from: from.name, to: to.name, port, connection: number }
       const there = new NetworkRoad(this, from, to, port, number, true)
       const back = new NetworkRoad(this, to, from, port, number, false)
       this.happened({ what: "connect", ...about })
 
-      const lost = () => resume(Effect.fail(new Unreachable({ address: shown, code: "ETIMEDOUT" })))
+      const lost = () => resume(Effect.fail(unreachable("ETIMEDOUT", shown)))
       const refused = () => {
         this.happened({ what: "refused", ...about })
-        resume(Effect.fail(new Refused({ address: shown })))
+        // a socket's file is gone with its server
+        const cause = systemError("connect", inet ? "ECONNREFUSED" : "ENOENT", shown)
+        resume(Effect.fail(new Refused({ address: shown, cause })))
       }
       const accepted = (waiting: Waiting) => {
         this.happened({ what: "connected", ...about })
