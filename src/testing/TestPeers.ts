@@ -10,6 +10,7 @@
  * - `scripted` goes through a script of `expect` and `reply` with each client, and says at which step a client did something
  *   else.
  * - `socks5` and `httpProxy` are proxies that list what they were asked for.
+ * - `grpcServer` is a `GrpcServer` that lists its calls; `inTurn` makes handlers of prepared answers.
  * - What goes wrong on one connection, a bad request or a reset, ends that connection and nothing else.
  * - When the scope closes, a peer stops listening and closes its connections at once.
  *
@@ -33,6 +34,7 @@
  * @since 0.1.0
  */
 export { echo, type EchoPeer } from "./peers/echo.ts"
+export { type GrpcPeer, type GrpcPeerCall, grpcServer, type GrpcServerOptions, inTurn } from "./peers/grpcServer.ts"
 export { httpProxy } from "./peers/httpProxy.ts"
 export type { Peer, PeerOptions } from "./peers/peer.ts"
 export type { ProxyPeer, ProxyPeerOptions, ProxyRequest } from "./peers/proxy.ts"
