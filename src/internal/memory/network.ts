@@ -231,8 +231,9 @@ export class MemoryNetwork implements Surroundings {
           )
           : MemoryDuplex.over(back, there)
         this.remember({ number, target: Target.format(target), from, to, address, client, server, listener: waiting })
-        waiting.offer(server)
+        // the client first: whoever accepts may interrupt the dial, and nobody would close its end
         resume(Effect.succeed(client))
+        waiting.offer(server)
       }
       if (!this.timeline.isOpen) return refused()
       let stop = this.travel(there, "connect", (outcome) => {
