@@ -206,7 +206,9 @@ export const grpcServer: <const Services extends ReadonlyArray<AnyService>>(
     const peer: GrpcPeer = {
       address: server.address,
       url: urlOf(server.address, options.tls !== undefined),
-      calls: Effect.sync(() => calls.map((call) => ({ ...call, requests: [...call.requests] }))),
+      calls: Effect.sync(() =>
+        calls.map(({ exit, metadata, method, requests }) => ({ method, metadata, requests: [...requests], exit }))
+      ),
       setHealth: server.setHealth
     }
     return peer
