@@ -18,8 +18,13 @@ export interface Failure {
 const plain = (value: unknown): unknown =>
   typeof value === "string" ? withoutChance(value) : Duration.isDuration(value) ? Duration.format(value) : value
 
+interface Told extends Readonly<Record<string, unknown>> {
+  readonly error: string
+  readonly message: string
+}
+
 /** Everything that an error says: what it is, where it was, the fields of its reason, and what it tells people. */
-const told = ({ _tag: error, hop, message, reason }: Failure): Readonly<Record<string, unknown>> => {
+const told = ({ _tag: error, hop, message, reason }: Failure): Told => {
   const { _tag = "", ...fields } = reason ?? {}
   return {
     error: `${error}: ${_tag}`,

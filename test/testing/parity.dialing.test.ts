@@ -58,7 +58,7 @@ describeOnNetworks("a dial", (test) => {
       assert.deepStrictEqual(told, { error: "DialError: NameNotFound", hop: "direct", name: "nobody.invalid" })
       // a machine without a resolver says "try again"
       assert.include(["ENOTFOUND", "EAI_AGAIN"], code)
-      assert.strictEqual(message, `nobody.invalid:80: the name "nobody.invalid" has no address (${code})`)
+      assert.strictEqual(message, `nobody.invalid:80: the name "nobody.invalid" has no address (${String(code)})`)
     }))
 
   for (

@@ -58,7 +58,9 @@ describeOnNetworks("SSH", (test) => {
       })
       assert.strictEqual(
         message,
-        `${ssh} the host key of [127.0.0.1]:port is changed: it showed ssh-ed25519 ${fingerprint}; expected ${expected}`
+        `${ssh} the host key of [127.0.0.1]:port is changed: it showed ssh-ed25519 ${
+          String(fingerprint)
+        }; expected ${expected}`
       )
     }))
 
