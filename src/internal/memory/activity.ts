@@ -42,7 +42,7 @@ export class Activity {
     let quiet = 0
     let busy = 0
     return Effect.asVoid(this.watch((moved, isBusy) => {
-      busy = !moved && isBusy ? busy + 1 : 0
+      busy = isBusy ? busy + 1 : 0
       quiet = moved || (isBusy && busy < maxBusyTurns) ? 0 : quiet + 1
       return quiet >= this.quietTurns ? true : undefined
     }))

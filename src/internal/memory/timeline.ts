@@ -14,6 +14,7 @@ import { Agenda } from "./agenda.ts"
  * One sleeper waits on the clock for whatever is next.
  */
 export class Timeline {
+  /** Whether things still happen. */
   isOpen = true
   private readonly later = new Agenda<() => void>()
   private sleeper: Fiber.Fiber<void> | undefined
@@ -66,7 +67,9 @@ export class Timeline {
   }
 
   private happen(event: () => void): void {
-    if (this.isOpen) event()
+    if (!this.isOpen) return
+    this.activity.note()
+    event()
   }
 
   private soonUnlessCancelled(event: () => void): () => void {
@@ -83,20 +86,17 @@ export class Timeline {
 
   private sleepUntil(due: number): void {
     this.stopSleeping()
-    if (due === Infinity) return
     this.wakesAt = due
     // clocks tell whole milliseconds: a fraction would be waited for again and again
-    const sleeper = Effect.runFork(this.clock.sleep(Duration.millis(Math.ceil(due - this.now()))))
-    this.sleeper = sleeper
-    sleeper.addObserver((exit) => {
-      if (Exit.isSuccess(exit) && this.sleeper === sleeper) this.wake()
+    this.sleeper = Effect.runFork(this.clock.sleep(Duration.millis(Math.ceil(due - this.now()))))
+    this.sleeper.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) this.wake()
     })
   }
 
   private wake(): void {
     this.sleeper = undefined
     this.wakesAt = Infinity
-    this.activity.note()
     const now = this.now()
     for (let next = this.later.take(now); next !== undefined; next = this.later.take(now)) next.what()
     if (this.later.first !== undefined) this.sleepUntil(this.later.first.due)

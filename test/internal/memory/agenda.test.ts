@@ -35,10 +35,14 @@ describe("Agenda", () => {
     assert.deepStrictEqual(drain(agenda), ["d"])
   })
 
-  const Step = Schema.Struct({ due: Schema.Int, removes: Schema.Boolean, which: Schema.Int })
+  const Step = Schema.Struct({
+    due: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 50 })),
+    removes: Schema.Boolean,
+    which: Schema.Int
+  })
   it.effect.prop(
     "keeps its order whatever is added and taken back",
-    { steps: Schema.Array(Step) },
+    { steps: Schema.Array(Step).check(Schema.isMinLength(30)) },
     ({ steps }) =>
       Effect.sync(() => {
         const agenda = new Agenda<string>()
@@ -46,7 +50,7 @@ describe("Agenda", () => {
         const gone = new Set<string>()
         steps.forEach(({ due, removes, which }, index) => {
           const what = `${index}`
-          added.push({ due: due % 8, what, remove: agenda.add(due % 8, what) })
+          added.push({ due: due, what, remove: agenda.add(due, what) })
           const victim = added[Math.abs(which) % added.length]
           if (removes && victim !== undefined) {
             victim.remove()

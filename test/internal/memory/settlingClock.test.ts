@@ -196,10 +196,13 @@ describe("settlingClock", () => {
     })))
 
   it.effect("moves with the clock below, also where somebody else adjusts that", () =>
-    onSettlingClock(Effect.fnUntraced(function*(clock, _activity, raw) {
+    onSettlingClock(Effect.fnUntraced(function*(clock, activity, raw) {
       const fiber = yield* Effect.forkChild(Effect.sleep(10), { startImmediately: true })
       yield* raw.adjust(10)
       yield* Fiber.join(fiber)
       assert.isUndefined(clock.nextDue)
+      const other = yield* Effect.forkChild(Effect.andThen(raw.sleep(Duration.seconds(1)), io(activity)))
+      yield* clock.adjust("1 second")
+      assert.isDefined(other.pollUnsafe())
     })))
 })

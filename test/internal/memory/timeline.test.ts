@@ -20,13 +20,13 @@ const setting = Effect.gen(function*() {
     happened.push(`${timeline.now()} ${name}`)
   }
   const adjust = (millis: number) => Effect.provideService(TestClock.adjust(millis), Clock.Clock, clock)
-  return { adjust, clock, event, happened, timeline }
+  return { activity, adjust, clock, event, happened, timeline }
 })
 
 describe("Timeline", () => {
   it.effect("lets things happen at their times, in whichever order they were set", () =>
     leavesNothing(Effect.gen(function*() {
-      const { adjust, event, happened, timeline } = yield* setting
+      const { activity, adjust, event, happened, timeline } = yield* setting
       for (const millis of [300, 100, 200, 100.5, 100.25]) timeline.at(millis, event(`${millis}`))
       assert.strictEqual(timeline.nextDue, 100)
       yield* adjust(99)
@@ -34,6 +34,7 @@ describe("Timeline", () => {
       yield* adjust(500)
       assert.deepStrictEqual(happened, ["100 100", "101 100.25", "101 100.5", "200 200", "300 300"])
       assert.isUndefined(timeline.nextDue)
+      assert.strictEqual(activity.count, 5)
     })))
 
   it.effect("wakes earlier for what is set later but is due earlier", () =>
@@ -126,8 +127,8 @@ describe("Timeline", () => {
       timeline.at(10, event("later"))
       timeline.close()
       timeline.soon(event("soon"))
-      timeline.at(0, event("now"))()
-      timeline.at(10, event("later"))()
+      timeline.at(0, event("now"))
+      timeline.at(10, event("later"))
       assert.isUndefined(timeline.nextDue)
       assert.isTrue("nextDue" in clock && clock.nextDue === undefined)
       yield* adjust(100)
