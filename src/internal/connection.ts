@@ -79,9 +79,10 @@ export class ConnectionCore implements Owner {
     this.duplex = duplex
     this.role = role
     this.context = context
-    // a peer that ended together with a proxy's answer has said so before we listen
+    // a peer that ended or broke off right after a proxy's answer has done so before we listen
     this.ended = duplex.readableEnded
     own(duplex, this)
+    if (duplex.errored !== null) this.onError(duplex.errored)
     Observe.connectionOpened(role, context)
   }
 

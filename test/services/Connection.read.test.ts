@@ -7,9 +7,10 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import type { TcpError } from "../../src/errors/TcpError.ts"
+import { guardErrors } from "../../src/internal/net/owner.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as Framing from "../../src/services/Framing.ts"
-import { scriptedConnection } from "../support/connections.ts"
+import { breakWith, scriptedConnection } from "../support/connections.ts"
 import { reasonOf } from "../support/reason.ts"
 import { ScriptedDuplex, turn } from "../support/scripted.ts"
 
@@ -276,6 +277,18 @@ describe("Connection.readExactly, readUntil, readLine, readFrame", () => {
       yield* connection.unread(Buffer.from("hello "))
       peer.arrive("world")
       assert.strictEqual(text(yield* connection.readExactly(11)), "hello world")
+    }))
+
+  it.effect("a stream that broke before it became a connection is broken and not ended, after what had arrived", () =>
+    Effect.gen(function*() {
+      const peer = guardErrors(new ScriptedDuplex())
+      peer.arrive("before")
+      yield* breakWith(peer, "ECONNRESET")
+      yield* turn
+      const connection = yield* Connection.fromDuplex(peer)
+      assert.strictEqual(text(yield* connection.read()), "before")
+      assert.deepInclude(yield* reasonOf(connection.read()), { _tag: "Reset", code: "ECONNRESET" })
+      assert.deepInclude(yield* reasonOf(connection.write("late")), { _tag: "Reset", code: "ECONNRESET" })
     }))
 
   it.effect("closeRead drops what comes and fails later reads", () =>
