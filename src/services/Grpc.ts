@@ -34,15 +34,18 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { cast } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Dns from "effect/net/Dns"
 import { formatHost, isHostPort } from "effect/net/Host"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { DialError, InvalidTarget } from "../errors/DialError.ts"
+import { DialError, type DialErrorReason } from "../errors/DialError.ts"
+import type { GrpcErrorReason } from "../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../errors/GrpcSchemaError.ts"
 import type { TlsConfigError } from "../errors/TlsConfigError.ts"
 import { dropEvent, EventSink } from "../internal/events.ts"
+import { type Address, parseTarget, parseUrl, refuse } from "../internal/grpc/client/address.ts"
 import * as ChannelBackoff from "../internal/grpc/client/backoff.ts"
 import type { CallError } from "../internal/grpc/client/callOptions.ts"
 import { Calls } from "../internal/grpc/client/calls.ts"
@@ -50,9 +53,12 @@ import type { Balancing } from "../internal/grpc/client/channel.ts"
 import * as GrpcChannels from "../internal/grpc/client/channel.ts"
 import { healthWatch } from "../internal/grpc/client/healthWatch.ts"
 import type { CallInfo, Middleware } from "../internal/grpc/client/middleware.ts"
+import type { Settings } from "../internal/grpc/client/prepare.ts"
 import * as Reflection from "../internal/grpc/client/reflection.ts"
 import * as Resolver from "../internal/grpc/client/resolver.ts"
 import * as ServiceConfigs from "../internal/grpc/client/serviceConfig.ts"
+import * as FakeChannel from "../internal/grpc/fake/channel.ts"
+import * as FakeServer from "../internal/grpc/fake/server.ts"
 import { emptySchema, type GrpcSchema } from "../internal/grpc/proto/schema.ts"
 import type { Compression } from "../internal/grpc/wire/compression.ts"
 import { addMetadata, type MetadataInput } from "../internal/grpc/wire/metadata.ts"
@@ -64,6 +70,7 @@ import { tlsHop } from "../internal/tls/handshake.ts"
 import * as TlsOptions from "../internal/tls/options.ts"
 import * as Dialer from "./Dialer.ts"
 import * as GrpcChannel from "./GrpcChannel.ts"
+import type * as GrpcServer from "./GrpcServer.ts"
 import type { ServiceConfig } from "./GrpcServiceConfig.ts"
 
 /**
@@ -185,61 +192,6 @@ export class Grpc extends Context.Service<Grpc, {
   ) => Effect.Effect<GrpcChannel.GrpcChannel, DialError | GrpcSchemaError | TlsConfigError, Scope.Scope>
 }>()("hawser/Grpc") {}
 
-interface Address {
-  readonly target: Target.Target
-  readonly authority: string
-  /** The name that the server's certificate is checked for. */
-  readonly host: string
-  readonly secure: boolean
-}
-
-const refuse = (input: string, why: string) =>
-  Effect.fail(new DialError({ target: input, hop: "grpc", reason: new InvalidTarget({ input, why }) }))
-
-const parseTarget = (input: DialTarget) =>
-  Effect.mapError(
-    Effect.fromResult(Target.parse(input)),
-    (reason) => new DialError({ target: reason.input, hop: "grpc", reason })
-  )
-
-const parseUrl = Effect.fnUntraced(function*(
-  { authority, tls, url }: ConnectOptions
-): Effect.fn.Return<Address, DialError> {
-  const parsed = URL.parse(url)
-  switch (parsed?.protocol) {
-    case "unix:":
-      return {
-        target: yield* parseTarget({ path: decodeURIComponent(parsed.pathname) }),
-        authority: authority ?? "localhost",
-        host: "localhost",
-        secure: tls !== undefined
-      }
-    case "http:":
-    case "https:": {
-      const secure = parsed.protocol === "https:"
-      // without what could be a password
-      const shown = `${parsed.protocol}//${parsed.host}`
-      if (parsed.username !== "" || parsed.password !== "") return yield* refuse(shown, "credentials go into metadata")
-      if (parsed.pathname !== "/" || parsed.search !== "" || parsed.hash !== "") {
-        return yield* refuse(shown, "gRPC has no path after the host")
-      }
-      if (!secure && tls !== undefined) return yield* refuse(shown, "tls needs https")
-      const port = parsed.port === "" ? secure ? "443" : "80" : parsed.port
-      return {
-        target: yield* parseTarget(`${parsed.hostname}:${port}`),
-        authority: authority ?? parsed.host,
-        host: parsed.hostname,
-        secure
-      }
-    }
-    default:
-      return yield* refuse(
-        parsed === null ? url : `${parsed.protocol}...`,
-        "it should be http://host:port, https://host:port or unix:/path"
-      )
-  }
-})
-
 const keepAliveOf = (given: KeepAlive | false | undefined): KeepAliveSettings | undefined =>
   given === false ? undefined : {
     interval: Duration.fromInputUnsafe(given?.interval ?? "6 minutes"),
@@ -301,79 +253,192 @@ export const dns = (
     })
   }))
 
+/** What all calls of a channel have in common, whatever carries them. */
+type CallSettings = Omit<Settings, "channel">
+
+/** What carries the calls of channels: a network, or handlers. */
+interface Means {
+  /** What schemas are fetched over. */
+  readonly dialer: Dialer.Dialer["Service"]
+  readonly open: (
+    options: ConnectOptions,
+    address: Address,
+    settings: CallSettings
+  ) => Effect.Effect<FakeChannel.FakeChannel, DialError | TlsConfigError, Scope.Scope>
+}
+
+const make = ({ dialer, open }: Means): Grpc["Service"] => ({
+  connect: Effect.fn("Grpc.connect")(function*(options) {
+    const sink = yield* EventSink
+    const address = yield* parseUrl(options)
+    const { authority, secure } = address
+    const given = options.schema === undefined
+      ? emptySchema
+      : Effect.isEffect(options.schema)
+      ? yield* Effect.provideService(options.schema, Dialer.Dialer, dialer)
+      : options.schema
+    let metadata = options.metadata
+    // said now and not at each call
+    yield* Effect.fromResult(addMetadata({}, metadata))
+    const policies = ServiceConfigs.policies(options.serviceConfig)
+    const settings: CallSettings = {
+      authority,
+      secure,
+      userAgent: options.userAgent ?? "hawser",
+      metadata: () => metadata,
+      waitForReady: options.waitForReady ?? false,
+      compression: options.compression ?? "identity",
+      maxReceiveSize: options.maxReceiveSize ?? 4 * 1024 * 1024,
+      maxSendSize: options.maxSendSize ?? Infinity,
+      credentials: options.credentials,
+      middleware: options.middleware ?? [],
+      policyOf: policies.of,
+      throttle: policies.throttle,
+      report: sink === dropEvent
+        ? undefined
+        : (event: string, detail: string) => sink({ source: "grpc", id: authority, event, detail })
+    }
+    const channel = yield* open(options, address, settings)
+    const calls = new Calls({ ...settings, channel })
+    // a channel that closes while it connects is interrupted with its scope
+    if (options.lazy !== true) {
+      yield* Effect.catchTag(channel.connection(false), "ChannelClosed", () => Effect.never)
+    }
+    const schema = "_tag" in given ? yield* Reflection.read(calls, given.options) : given
+    return GrpcChannel.make(calls, channel, schema, (replacement) => metadata = replacement)
+  })
+})
+
+/** Channels over the connections of a Dialer. */
+const over = (dialer: Dialer.Dialer["Service"]): Means => ({
+  dialer,
+  open: Effect.fnUntraced(function*(options, { authority, host, secure, target }, settings) {
+    const tls = secure
+      ? tlsHop(
+        yield* TlsOptions.resolve({
+          ...options.tls,
+          alpn: options.tls?.alpn ?? ["h2"],
+          ...(options.endpoints === undefined ? {} : { servername: options.tls?.servername ?? host })
+        })
+      )
+      : undefined
+    const backoff = backoffOf(options.backoff ?? {})
+    return yield* GrpcChannels.open({
+      path: tls === undefined ? dialer : Dialer.through(dialer, tls),
+      endpoints: yield* endpointsOf(options.endpoints, target),
+      balancing: options.balancing ?? "pickFirst",
+      authority,
+      connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
+      flowControlWindow: options.flowControlWindow ?? 1024 * 1024,
+      keepAlive: keepAliveOf(options.keepAlive),
+      backoff,
+      idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "30 minutes"),
+      drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "0 seconds"),
+      onConnected: options.healthCheck === undefined
+        ? undefined
+        : healthWatch(settings, options.healthCheck, backoff)
+    })
+  })
+})
+
 /**
  * gRPC over the Dialer.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(Layer.effect(
-  Grpc,
-  Effect.gen(function*() {
-    const dialer = yield* Dialer.Dialer
-    return {
-      connect: Effect.fn("Grpc.connect")(function*(options) {
-        const sink = yield* EventSink
-        const { authority, host, secure, target } = yield* parseUrl(options)
-        const given = options.schema === undefined
-          ? emptySchema
-          : Effect.isEffect(options.schema)
-          ? yield* Effect.provideService(options.schema, Dialer.Dialer, dialer)
-          : options.schema
-        let metadata = options.metadata
-        // said now and not at each call
-        yield* Effect.fromResult(addMetadata({}, metadata))
-        const tls = secure
-          ? tlsHop(
-            yield* TlsOptions.resolve({
-              ...options.tls,
-              alpn: options.tls?.alpn ?? ["h2"],
-              ...(options.endpoints === undefined ? {} : { servername: options.tls?.servername ?? host })
-            })
-          )
-          : undefined
-        const backoff = backoffOf(options.backoff ?? {})
-        const policies = ServiceConfigs.policies(options.serviceConfig)
-        const settings = {
-          authority,
-          secure,
-          userAgent: options.userAgent ?? "hawser",
-          metadata: () => metadata,
-          waitForReady: options.waitForReady ?? false,
-          compression: options.compression ?? "identity",
-          maxReceiveSize: options.maxReceiveSize ?? 4 * 1024 * 1024,
-          maxSendSize: options.maxSendSize ?? Infinity,
-          credentials: options.credentials,
-          middleware: options.middleware ?? [],
-          policyOf: policies.of,
-          throttle: policies.throttle,
-          report: sink === dropEvent
-            ? undefined
-            : (event: string, detail: string) => sink({ source: "grpc", id: authority, event, detail })
-        }
-        const channel = yield* GrpcChannels.open({
-          path: tls === undefined ? dialer : Dialer.through(dialer, tls),
-          endpoints: yield* endpointsOf(options.endpoints, target),
-          balancing: options.balancing ?? "pickFirst",
-          authority,
-          connectTimeout: Duration.fromInputUnsafe(options.connectTimeout ?? dialer.connectTimeout),
-          flowControlWindow: options.flowControlWindow ?? 1024 * 1024,
-          keepAlive: keepAliveOf(options.keepAlive),
-          backoff,
-          idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "30 minutes"),
-          drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "0 seconds"),
-          onConnected: options.healthCheck === undefined
-            ? undefined
-            : healthWatch(settings, options.healthCheck, backoff)
-        })
-        const calls = new Calls({ ...settings, channel })
-        // a channel that closes while it connects is interrupted with its scope
-        if (options.lazy !== true) {
-          yield* Effect.catchTag(channel.connection(false), "ChannelClosed", () => Effect.never)
-        }
-        const schema = "_tag" in given ? yield* Reflection.read(calls, given.options) : given
-        return GrpcChannel.make(calls, channel, schema, (replacement) => metadata = replacement)
+export const layer: Layer.Layer<Grpc, never, Dialer.Dialer> = Layer.fresh(
+  Layer.effect(Grpc, Effect.map(Dialer.Dialer, (dialer) => make(over(dialer))))
+)
+
+/** Any service. */
+type AnyService = GrpcServer.Service<unknown, unknown>
+
+type ServiceError<S> = S extends GrpcServer.Service<infer E, infer _R> ? E : never
+type ServiceContext<S> = S extends GrpcServer.Service<infer _E, infer R> ? R : never
+
+/**
+ * Who answers in a test, and how.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export interface TestHandlers<Services extends ReadonlyArray<AnyService> = ReadonlyArray<AnyService>> {
+  /** What `GrpcServer.service` and `GrpcServer.partial` make. Where two have the same method, the first counts. */
+  readonly services: Services
+  /** Says why a URL cannot be reached: what it fails with, `connect` fails with. Default: all can be. */
+  readonly connect?: ((url: string, options: ConnectOptions) => Effect.Effect<void, DialErrorReason>) | undefined
+  /** Which status an error of a handler is that is no reason of `GrpcError`. Default: `Unknown`, and it is logged. */
+  readonly onError?: ((error: ServiceError<Services[number]>) => GrpcErrorReason | undefined) | undefined
+}
+
+const noNetwork: Dialer.Dialer["Service"] = {
+  connectTimeout: Duration.seconds(10),
+  dial: () => Effect.die(new Error("Grpc.layerTest: there is no network to fetch a schema over"))
+}
+
+/**
+ * gRPC for unit tests: handlers answer, and nothing is sent anywhere.
+ *
+ * **Details**
+ *
+ * - The services are those of a `GrpcServer`, with health and reflection; all URLs lead to them. A method that none of them
+ *   has is `Unimplemented`.
+ * - All that a client and a server do beside HTTP/2 is done: messages are encoded and decoded, so what does not fit the
+ *   schema fails as it would; metadata, deadlines, retries, compression, limits, middleware and spans are as always. An
+ *   interrupted call interrupts its handler.
+ * - What is about connections has no meaning and is not looked at: `tls`, `endpoints`, `keepAlive`, `backoff` and the like.
+ * - Time is that of Effect's clock, so deadlines and retries are tested with `TestClock`.
+ * - Handlers that still run when the layer goes are interrupted.
+ *
+ * Errors: `GrpcSchemaError` where a service does not fit its definition.
+ *
+ * **Example** (A service of which a test needs one method)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Grpc, GrpcError, GrpcSchema, GrpcServer } from "hawser"
+ *
+ * const schema = GrpcSchema.fromFile("protos/orders.proto")
+ *
+ * const Test = Grpc.layerTest({
+ *   services: [
+ *     GrpcServer.partial(schema, "acme.Orders", {
+ *       Get: GrpcServer.unary((request) =>
+ *         request["id"] === 42n
+ *           ? Effect.succeed({ id: 42n, customer: "ann" })
+ *           : Effect.fail(new GrpcError.NotFound({ message: "no such order" }))
+ *       )
+ *     })
+ *   ]
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const grpc = yield* Grpc.Grpc
+ *   const channel = yield* grpc.connect({ url: "https://orders.internal", schema })
+ *   return yield* channel.unary("acme.Orders/Get", { id: 42n })
+ * }).pipe(Effect.scoped, Effect.provide(Test))
+ * ```
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export const layerTest = <const Services extends ReadonlyArray<AnyService>>(
+  handlers: TestHandlers<Services>
+): Layer.Layer<Grpc, GrpcSchemaError, ServiceContext<Services[number]>> =>
+  Layer.fresh(Layer.effect(
+    Grpc,
+    Effect.gen(function*() {
+      const services = yield* Effect.forEach(handlers.services, ({ implemented }) => implemented)
+      const server = yield* FakeServer.make(services, {}, cast(handlers.onError))
+      const reach = ({ target }: Address, options: ConnectOptions) =>
+        Effect.mapError(
+          handlers.connect?.(options.url, options) ?? Effect.void,
+          (reason) => new DialError({ target: Target.format(target), hop: "direct", reason })
+        )
+      return make({
+        dialer: noNetwork,
+        open: (options, address) => Effect.andThen(reach(address, options), FakeChannel.open(server))
       })
-    }
-  })
-))
+    })
+  ))

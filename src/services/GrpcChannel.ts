@@ -251,7 +251,7 @@ export interface GrpcChannel {
  */
 export const make = (
   calls: Calls,
-  channel: Channel,
+  channel: Pick<Channel, "changes">,
   schema: GrpcSchema,
   replaceMetadata: (metadata: MetadataInput) => void
 ): GrpcChannel => {

@@ -74,11 +74,9 @@ import type {
   ServerStreamHandler,
   UnaryHandler
 } from "../internal/grpc/server/handler.ts"
-import * as Health from "../internal/grpc/server/health.ts"
 import { type Implemented, implementNamed, implementTyped } from "../internal/grpc/server/implement.ts"
 import { Reporter } from "../internal/grpc/server/observe.ts"
-import * as Reflection from "../internal/grpc/server/reflection.ts"
-import { routesOf } from "../internal/grpc/server/route.ts"
+import { offer } from "../internal/grpc/server/offer.ts"
 import { serve } from "../internal/grpc/server/serve.ts"
 import type { SessionSettings } from "../internal/grpc/server/session.ts"
 import type { ErrorOf, Handlers, Known, NamedHandlers, ServicesOf } from "../internal/grpc/server/typedHandlers.ts"
@@ -446,12 +444,7 @@ const listen = Effect.fnUntraced(function*(options: Options) {
   // a call is no part of the span of a server that runs for months
   const context = Context.omit(Tracer.ParentSpan, Scope.Scope)(yield* Effect.context())
   const services = yield* Effect.forEach(options.services, ({ implemented }) => implemented)
-  const health = yield* Health.make(services.map(({ name }) => name))
-  const own = options.health === false ? services : [...services, health]
-  const routes = routesOf([
-    ...own.flatMap(({ implementations }) => implementations),
-    ...(options.reflection === false ? [] : Reflection.make(own))
-  ])
+  const { health, routes } = yield* offer(services, options)
   // only a tracer that somebody provided is there
   const traced = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer !== undefined))
   const settings = settingsOf(options, context, traced)

@@ -2,10 +2,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type * as Http2 from "node:http2"
 import * as Backoff from "../../src/internal/grpc/client/backoff.ts"
 import * as Channel from "../../src/internal/grpc/client/channel.ts"
 import type { Call, Connection } from "../../src/internal/grpc/client/connection.ts"
+import type { ClientStream } from "../../src/internal/grpc/wire/streams.ts"
 import type { Target } from "../../src/internal/net/target.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import type { Http2Peer } from "./http2.ts"
@@ -35,7 +35,7 @@ export const openChannel = (
 
 /** A call under way: what `attempt.ts` does of it with its connection. */
 export interface TestCall extends Call {
-  readonly stream: Http2.ClientHttp2Stream
+  readonly stream: ClientStream
   readonly connection: Connection
   /** What it was cancelled with. */
   readonly cancelled: () => string | undefined

@@ -76,7 +76,7 @@ export class FakeDuplex extends Duplex {
     this.push(null)
   }
 
-  private gone(isReset: boolean): void {
+  protected gone(isReset: boolean): void {
     if (isReset) this.destroy(systemError("read", "ECONNRESET"))
     else this.inputEnded()
   }

@@ -6,7 +6,8 @@ import { compressionOf } from "../wire/compression.ts"
 import { Incoming } from "../wire/incoming.ts"
 import { type OutgoingHeaders, type RawHeaders, single } from "../wire/metadata.ts"
 import { Code, ownStatus, resetName, type Status, statusOf, statusOfHttp, statusOfReset } from "../wire/status.ts"
-import type { Connection } from "./connection.ts"
+import type { ClientStream } from "../wire/streams.ts"
+import type { Carrier } from "./connection.ts"
 import type { Exchange, Outcome } from "./exchange.ts"
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = Http2.constants
@@ -30,7 +31,7 @@ const aborted = AbortSignal.abort()
  * Gives a stream up. `close` of a stream that has not been ended ends it first, which a server takes for the end of the
  * requests until it hears of the reset; an aborted one is reset at once (NGHTTP2_CANCEL).
  */
-const cancel = (stream: Http2.ClientHttp2Stream): void => {
+const cancel = (stream: ClientStream): void => {
   if (stream.writableEnded) stream.close(NGHTTP2_CANCEL)
   else addAbortSignal(aborted, stream)
 }
@@ -42,12 +43,12 @@ export class Attempt implements Exchange {
   outcome: Outcome | undefined
   hasRoom = true
 
-  private readonly connection: Connection
-  private readonly stream: Http2.ClientHttp2Stream
+  private readonly connection: Carrier
+  private readonly stream: ClientStream
   private readonly incoming: Incoming
 
   /** Starts a call. Where that is not possible, nothing was sent. */
-  static start(connection: Connection, headers: OutgoingHeaders, maxReceiveSize: number): Attempt | Outcome {
+  static start(connection: Carrier, headers: OutgoingHeaders, maxReceiveSize: number): Attempt | Outcome {
     const stream = Result.try(() => connection.session.request(headers))
     if (Result.isSuccess(stream)) return new Attempt(connection, stream.success, maxReceiveSize)
     const detail = stream.failure instanceof Error ? stream.failure.message : "unknown"
@@ -57,13 +58,13 @@ export class Attempt implements Exchange {
       : ownStatus(Code.internal, `the call cannot be sent: ${detail}`)
   }
 
-  private constructor(connection: Connection, stream: Http2.ClientHttp2Stream, maxReceiveSize: number) {
+  private constructor(connection: Carrier, stream: ClientStream, maxReceiveSize: number) {
     this.connection = connection
     this.stream = stream
     this.incoming = new Incoming(stream, maxReceiveSize, () => this.onChange(), (status) => this.abort(status))
-    stream.on("response", (_headers, flags, raw?: RawHeaders) => this.respond(raw ?? [], flags))
+    stream.on("response", (_headers: unknown, flags: number, raw?: RawHeaders) => this.respond(raw ?? [], flags))
     // all bytes have come before them
-    stream.on("trailers", (_headers, _flags, raw?: RawHeaders) => this.finish(statusOf(raw ?? [])))
+    stream.on("trailers", (_headers: unknown, _flags: number, raw?: RawHeaders) => this.finish(statusOf(raw ?? [])))
     stream.on("close", () => this.finish(undefined))
     // what there is to say of it, the end says
     stream.on("error", () => {})

@@ -13,7 +13,7 @@ import { encodeTimeout } from "../wire/timeout.ts"
 import { Attempt } from "./attempt.ts"
 import type { CallError } from "./callOptions.ts"
 import type { ChannelClosed } from "./channel.ts"
-import type { Connection } from "./connection.ts"
+import type { Carrier } from "./connection.ts"
 import type { Outcome } from "./exchange.ts"
 import type { Prepared, Settings } from "./prepare.ts"
 import type { Attempts } from "./replay.ts"
@@ -28,7 +28,7 @@ const outcomeOf = (failure: CallError | ChannelClosed): Outcome =>
   failure._tag === "ChannelClosed" ? closed : { ...notStarted, failure }
 
 /** Starts one attempt on a connection. What cannot be started has ended. */
-export const begin = (prepared: Prepared, connection: Connection, headers: OutgoingHeaders): Attempt | Outcome => {
+export const begin = (prepared: Prepared, connection: Carrier, headers: OutgoingHeaders): Attempt | Outcome => {
   const left = prepared.deadline === undefined
     ? undefined
     : prepared.deadline - prepared.clock.currentTimeMillisUnsafe()
@@ -44,7 +44,7 @@ export const attemptsOf = ({ channel, credentials }: Settings, prepared: Prepare
   return {
     after: (millis, callback) => alarm(prepared.clock, Duration.millis(millis), callback),
     start: (previous, onStarted, onFailed) => {
-      const start = (connection: Connection, metadata: MetadataInput | undefined) => {
+      const start = (connection: Carrier, metadata: MetadataInput | undefined) => {
         const headers = { ...prepared.headers }
         if (previous > 0) headers["grpc-previous-rpc-attempts"] = String(previous)
         const added = addMetadata(headers, metadata)

@@ -16,7 +16,7 @@ import { Code, ownStatus, reasonOf, type Status } from "../wire/status.ts"
 import { Attempt } from "./attempt.ts"
 import { attemptsOf, begin, strategyOf, timedOut } from "./attempts.ts"
 import type { CallError, CallOptions } from "./callOptions.ts"
-import type { Connection } from "./connection.ts"
+import type { Carrier } from "./connection.ts"
 import { errorOf, unreadable } from "./exchange.ts"
 import { Handle, type Reply, tooLarge } from "./handle.ts"
 import { Observed, spanAttributes, statusCodeOf } from "./observe.ts"
@@ -159,7 +159,7 @@ export class Calls {
 
   /** The way of nearly all calls: there is a connection, and nothing stands between the request and the wire. */
   private unaryOn<I, O>(
-    connection: Connection,
+    connection: Carrier,
     definition: ClientMethod<I, O>,
     message: Uint8Array,
     prepared: Prepared,

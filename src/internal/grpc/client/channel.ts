@@ -15,7 +15,7 @@ import * as Backoff from "./backoff.ts"
 import type { Balancer, Make, Parts } from "./balancer/balancer.ts"
 import { pickFirst } from "./balancer/pickFirst.ts"
 import { roundRobin } from "./balancer/roundRobin.ts"
-import type { Connection } from "./connection.ts"
+import type { Carrier, Connection } from "./connection.ts"
 import * as Connections from "./connections.ts"
 import * as Endpoint from "./endpoint.ts"
 
@@ -40,15 +40,19 @@ export interface Settings extends Connections.Settings, Endpoint.Settings {
   readonly drainTimeout: Duration.Duration
 }
 
-/** Connections to a server, made when they are needed and closed with the scope. */
-export interface Channel {
+/** Where calls get what they are made on. */
+export interface Carriers<C extends Carrier = Carrier> {
   /** A connection for one call, if one is there. */
-  readonly pick: () => Connection | undefined
+  readonly pick: () => C | undefined
   /**
    * A connection for one call: made where there is none. Fails as the last attempt to connect did, or waits for one that
    * succeeds. It may be gone again by the time that it is used: ask again then.
    */
-  readonly connection: (waitForReady: boolean) => Effect.Effect<Connection, DialError | ChannelClosed>
+  readonly connection: (waitForReady: boolean) => Effect.Effect<C, DialError | ChannelClosed>
+}
+
+/** Connections to a server, made when they are needed and closed with the scope. */
+export interface Channel extends Carriers<Connection> {
   readonly state: () => ConnectivityState
   /** The state now and whenever it changes; ends after `shutdown`. */
   readonly changes: Stream.Stream<ConnectivityState>

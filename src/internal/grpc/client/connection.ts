@@ -13,7 +13,9 @@ import type * as Hop from "../../net/hop.ts"
 import type { KeepAlive, Watched } from "../../net/keepAlive.ts"
 import * as Target from "../../net/target.ts"
 import { tlsInfo } from "../../tls/info.ts"
+import type { OutgoingHeaders } from "../wire/metadata.ts"
 import { resetName } from "../wire/status.ts"
+import type { ClientStream } from "../wire/streams.ts"
 
 /** A call under way, as its connection knows it. */
 export interface Call {
@@ -21,10 +23,13 @@ export interface Call {
   readonly cancel: (message: string) => void
 }
 
-/** One HTTP/2 session with a server. */
-export interface Connection {
-  readonly session: Http2.ClientHttp2Session
-  readonly target: Target.Target
+/** What calls are made on. */
+export interface Carrier {
+  readonly session: {
+    readonly request: (headers: OutgoingHeaders) => ClientStream
+    readonly closed: boolean
+    readonly destroyed: boolean
+  }
   /** Whether a call may be started on it now: it may have as many as the server allows. */
   readonly usable: () => boolean
   /** Why it takes no more calls; `undefined` while it does. */
@@ -32,6 +37,11 @@ export interface Connection {
   /** A call has begun: it opens one stream and is under way until `ended`. */
   readonly opened: (call: Call) => void
   readonly ended: (call: Call) => void
+}
+
+/** One HTTP/2 session with a server. */
+export interface Connection extends Carrier {
+  readonly target: Target.Target
   /**
    * The same for calls of the channel's own: the server counts them, but they do not keep the connection from being idle,
    * and nobody waits for them to end.

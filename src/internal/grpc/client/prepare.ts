@@ -10,7 +10,7 @@ import type { MessageCodec, MethodDefinition } from "../definition.ts"
 import { acceptEncoding, type Compression } from "../wire/compression.ts"
 import { addMetadata, type MetadataInput, type OutgoingHeaders } from "../wire/metadata.ts"
 import type { CallError, CallOptions } from "./callOptions.ts"
-import type { Channel } from "./channel.ts"
+import type { Carriers } from "./channel.ts"
 import type { CallInfo, Middleware } from "./middleware.ts"
 import { type Report, traceparent } from "./observe.ts"
 import type { Throttle } from "./retry.ts"
@@ -21,7 +21,7 @@ export type ClientMethod<I, O> = MethodDefinition<MessageCodec<I, unknown>, Mess
 
 /** What all calls of a channel have in common. */
 export interface Settings {
-  readonly channel: Channel
+  readonly channel: Carriers
   readonly authority: string
   readonly secure: boolean
   readonly userAgent: string

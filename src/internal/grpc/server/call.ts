@@ -21,6 +21,7 @@ import { CurrentDeadline } from "../deadline.ts"
 import type { Compression } from "../wire/compression.ts"
 import { addMetadata, decodeMetadata, type OutgoingHeaders, type RawHeaders } from "../wire/metadata.ts"
 import { Code } from "../wire/status.ts"
+import type { ServerStream } from "../wire/streams.ts"
 import { type Failure, failureOf, type OnError } from "./failure.ts"
 import type { ServerCall } from "./handler.ts"
 import { parentSpan, type Reporter, spanAttributes } from "./observe.ts"
@@ -94,7 +95,7 @@ export class Call implements ServerCall, RequestsOwner, ResponseOwner {
   private readonly settings: CallSettings
   private readonly connection: CallConnection
   private readonly route: Route
-  private readonly stream: Http2.ServerHttp2Stream & WithCall
+  private readonly stream: ServerStream & WithCall
   private readonly received: RawHeaders
   private readonly requests: Requests
   private readonly response: Response
@@ -111,7 +112,7 @@ export class Call implements ServerCall, RequestsOwner, ResponseOwner {
     settings: CallSettings,
     connection: CallConnection,
     route: Route,
-    stream: Http2.ServerHttp2Stream,
+    stream: ServerStream,
     head: CallHead
   ) {
     const { definition, requestStream } = route

@@ -3,6 +3,7 @@ import { namesOf } from "../typed/typedMethod.ts"
 import { compressionOf } from "../wire/compression.ts"
 import { type RawHeaders, single } from "../wire/metadata.ts"
 import { Code, encodeMessage } from "../wire/status.ts"
+import type { ServerStream } from "../wire/streams.ts"
 import { decodeTimeout } from "../wire/timeout.ts"
 import { Call, type CallConnection, type CallSettings } from "./call.ts"
 import { responseHeaders } from "./response.ts"
@@ -40,7 +41,7 @@ const problemOf = (headers: Http2.IncomingHttpHeaders): Refusal | undefined => {
     : refusal(Code.invalidArgument, `the content type ${contentType ?? "(none)"} is not application/grpc`, 415)
 }
 
-const refuse = (stream: Http2.ServerHttp2Stream, { code, http, message }: Refusal): void => {
+const refuse = (stream: ServerStream, { code, http, message }: Refusal): void => {
   // what still comes of it is of no interest
   stream.on("error", () => {})
   if (stream.destroyed || stream.closed) return
@@ -57,7 +58,7 @@ export const dispatch = (
   settings: CallSettings,
   connection: CallConnection,
   routes: Routes,
-  stream: Http2.ServerHttp2Stream,
+  stream: ServerStream,
   headers: Http2.IncomingHttpHeaders,
   raw: RawHeaders
 ): void => {

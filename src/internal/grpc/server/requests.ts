@@ -6,7 +6,7 @@ import { cast } from "effect/Function"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as Http2 from "node:http2"
+import type { Duplex } from "node:stream"
 import { type GrpcErrorReason, reasonFromCode, Unimplemented } from "../../../errors/GrpcError.ts"
 import type { MethodDefinition } from "../definition.ts"
 import type { Compression } from "../wire/compression.ts"
@@ -41,7 +41,7 @@ export class Requests {
   private readonly waiters = new Set<() => void>()
 
   constructor(
-    stream: Http2.ServerHttp2Stream,
+    stream: Duplex,
     codec: MethodDefinition["request"],
     many: boolean,
     compression: Compression,

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { cast } from "effect/Function"
 import * as Result from "effect/Result"
-import type * as Http2 from "node:http2"
 import { type GrpcErrorReason, Internal, ResourceExhausted } from "../../../errors/GrpcError.ts"
 import type { GrpcSchemaError } from "../../../errors/GrpcSchemaError.ts"
 import type { MessageCodec, MethodDefinition } from "../definition.ts"
@@ -12,6 +11,7 @@ import { frame } from "../wire/frames.ts"
 import { addMetadata, type MetadataInput, type OutgoingHeaders, type RawHeaders, single } from "../wire/metadata.ts"
 import { type Outlet, sendAll } from "../wire/outgoing.ts"
 import { Code, encodeMessage } from "../wire/status.ts"
+import type { ServerStream } from "../wire/streams.ts"
 import { addReason } from "./failure.ts"
 
 /** What all responses of a server have in common. */
@@ -46,7 +46,7 @@ export class Response implements Outlet {
   /** How many messages were sent. */
   count = 0
   headersSent = false
-  private readonly stream: Http2.ServerHttp2Stream
+  private readonly stream: ServerStream
   private readonly codec: MessageCodec<unknown, unknown>
   private readonly settings: ResponseSettings
   private readonly received: RawHeaders
@@ -60,7 +60,7 @@ export class Response implements Outlet {
   private over = false
 
   constructor(
-    stream: Http2.ServerHttp2Stream,
+    stream: ServerStream,
     codec: MethodDefinition["response"],
     settings: ResponseSettings,
     received: RawHeaders,

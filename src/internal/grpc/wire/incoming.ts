@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import type * as Http2 from "node:http2"
+import type { Duplex } from "node:stream"
 import { type Compression, decompress } from "./compression.ts"
 import { type FrameProblem, FrameReader, frameSize } from "./frames.ts"
 import { Code, ownStatus, type Status } from "./status.ts"
@@ -32,7 +32,7 @@ export class Incoming {
   /** Whether the peer has sent its last message. */
   ended = false
 
-  private readonly stream: Http2.Http2Stream
+  private readonly stream: Duplex
   private readonly maxSize: number
   private readonly onMessages: () => void
   private readonly onProblem: (status: Status) => void
@@ -43,7 +43,7 @@ export class Incoming {
   private broken = false
 
   constructor(
-    stream: Http2.Http2Stream,
+    stream: Duplex,
     maxSize: number,
     onMessages: () => void,
     onProblem: (status: Status) => void
