@@ -23,7 +23,7 @@ export const seeded = (usual: number, options: { readonly size?: number; readonl
     maxShrinks: 400,
     replay: setting("HAWSER_REPLAY")
   },
-  timeout: 120_000 + cases(usual) * (options.millisEach ?? 100)
+  timeout: 120_000 + cases(usual) * (options.millisEach ?? 500)
 })
 
 /** Whole numbers from `minimum` to `maximum`, both included. */
