@@ -4,20 +4,23 @@ import * as Effect from "effect/Effect"
 let watching = 0
 
 /**
- * Whether the event loop has something to do: a turn that is not for watching (a fiber that has only yielded runs in one),
- * or a file that is being read. What other threads do besides that cannot be seen (zlib, the making of keys).
+ * What the event loop still has to do: files that are being read, and turns that are not for watching (a fiber that has only
+ * yielded runs in one). What other threads do besides cannot be seen (zlib, the making of keys).
  */
-const isLoopBusy = () => {
+const loop = (): "files" | "turns" | "nothing" => {
   let turns = 0
   for (const kind of process.getActiveResourcesInfo()) {
     if (kind === "Immediate") turns++
-    else if (kind.startsWith("FSReq")) return true
+    else if (kind.startsWith("FSReq")) return "files"
   }
-  return turns > watching
+  return turns > watching ? "turns" : "nothing"
 }
 
-/** So many turns, some 100 ms, are given to what keeps the event loop busy without end: a fiber that polls, a read of a pipe. */
-const maxBusyTurns = 20_000
+/**
+ * So many turns in a row are waited for it, as it may never end: a fiber that polls gets some 100 ms, a file, which may be a
+ * pipe, some seconds.
+ */
+const maxTurns = { files: 1_000_000, turns: 20_000, nothing: 0 }
 
 /**
  * Whether anything moves on the network and in the programs that use it. Time may go on only when nothing does, so that
@@ -41,9 +44,10 @@ export class Activity {
   readonly settled: Effect.Effect<void> = Effect.suspend(() => {
     let quiet = 0
     let busy = 0
-    return Effect.asVoid(this.watch((moved, isBusy) => {
-      busy = isBusy ? busy + 1 : 0
-      quiet = moved || (isBusy && busy < maxBusyTurns) ? 0 : quiet + 1
+    return Effect.asVoid(this.watch((moved) => {
+      const doing = moved ? "nothing" : loop()
+      busy = doing === "nothing" ? 0 : busy + 1
+      quiet = moved || busy < maxTurns[doing] ? 0 : quiet + 1
       return quiet >= this.quietTurns ? true : undefined
     }))
   })
@@ -52,12 +56,14 @@ export class Activity {
   stirs(isDone: () => boolean, patience: number): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       const end = performance.now() + patience
-      return this.watch((moved, isBusy) => moved || isBusy || isDone() || (performance.now() < end ? undefined : false))
+      return this.watch((moved) =>
+        moved || loop() !== "nothing" || isDone() || (performance.now() < end ? undefined : false)
+      )
     })
   }
 
   /** Looks in one turn of the event loop after the other whether something moved since the last, until there is an answer. */
-  private watch(look: (moved: boolean, isBusy: boolean) => boolean | undefined): Effect.Effect<boolean> {
+  private watch(look: (moved: boolean) => boolean | undefined): Effect.Effect<boolean> {
     return Effect.callback((resume) => {
       let seen = this.count
       const watchTurn = () => {
@@ -66,7 +72,7 @@ export class Activity {
           watching--
           const moved = this.count !== seen
           seen = this.count
-          const answer = look(moved, !moved && isLoopBusy())
+          const answer = look(moved)
           if (answer === undefined) watchTurn()
           else resume(Effect.succeed(answer))
         })
