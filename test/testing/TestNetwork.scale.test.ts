@@ -30,7 +30,7 @@ const member = Effect.fnUntraced(function*(
   return Effect.scoped(Effect.gen(function*() {
     const connections = yield* Effect.forEach(
       Array.from({ length: connectionsEach }, (_, index) => `host${(number + index + 1) % hosts}:7000`),
-      (target) => tcp.connect(target, { timeout: "1 hour" }),
+      (target) => tcp.connect(target),
       { concurrency: "unbounded" }
     )
     yield* connected

@@ -9,7 +9,7 @@ const firstEphemeralPort = 49152
 export const isLoopback = (address: string): boolean =>
   Result.match(NetAddress.ipFromString(address), { onFailure: () => false, onSuccess: NetAddress.isLoopback })
 
-const isUnspecified = (address: string) => address === "0.0.0.0" || address === "::"
+export const isUnspecified = (address: string) => address === "0.0.0.0" || address === "::"
 
 export const isAddress = (host: string): boolean => Result.isSuccess(NetAddress.ipFromString(host))
 

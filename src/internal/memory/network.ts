@@ -11,7 +11,7 @@ import type { Activity } from "./activity.ts"
 import { MemoryDuplex } from "./duplex.ts"
 import { EventLog, type NetworkEvent } from "./eventLog.ts"
 import { between, type HostNames, Separation } from "./groups.ts"
-import { type Host, Hosts, isAddress, isLoopback, normalize, place } from "./hosts.ts"
+import { type Host, Hosts, isAddress, isLoopback, isUnspecified, normalize, place } from "./hosts.ts"
 import { type Link, linkOf, type LinkOptions } from "./link.ts"
 import { NetworkRoad, type Surroundings } from "./networkRoad.ts"
 import { cross, type Outcome, type Persistence, type Road } from "./road.ts"
@@ -44,6 +44,9 @@ const connecting: Persistence = { first: 1000, longest: 64_000, total: 127_000 }
 const drop: Verdict = { _tag: "Drop" }
 const hold: Verdict = { _tag: "Hold" }
 const passed: Outcome = { _tag: "Pass" }
+
+/** An address by which every host reaches itself; systems take the unspecified one as the loopback. */
+const isOwn = (address: string) => isLoopback(address) || isUnspecified(address)
 
 const unreachable = (code: "EHOSTUNREACH" | "ENETDOWN" | "ETIMEDOUT", address: string) =>
   new Unreachable({ address, code, cause: systemError("connect", code, address) })
@@ -172,7 +175,7 @@ export class MemoryNetwork implements Surroundings {
       const { port } = target
       const name = Target.hostOf(target)
       const to = (address: string): Effect.Effect<MemoryDuplex, DialErrorReason> => {
-        const host = isLoopback(address) ? from : this.hosts.find(address)
+        const host = isOwn(address) ? from : this.hosts.find(address)
         return host === undefined
           ? Effect.fail(unreachable("EHOSTUNREACH", place(address, port)))
           : this.attempt(from, host, target, address)

@@ -52,6 +52,7 @@ export const cross = (
   let pause = persistence.first
   let firstDrop: number | undefined
   let stop: () => void
+  const sendAgain = () => road.isOrphaned ? lost() : arrive()
   const arrive = () => {
     const verdict = road.judge(sent) ?? pass
     switch (verdict._tag) {
@@ -66,12 +67,12 @@ export const cross = (
         }
         const stopTimer = timeline.at(now + pause, () => {
           stopWaiting()
-          arrive()
+          sendAgain()
         })
         pause = Math.min(2 * pause, persistence.longest)
         const stopWaiting = road.whenChanged(() => {
           stopTimer()
-          arrive()
+          sendAgain()
         })
         stop = () => {
           stopTimer()
