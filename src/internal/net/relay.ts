@@ -8,12 +8,16 @@ interface Resettable {
   resetAndDestroy?(): unknown
 }
 
+/** Whether the end of what is written is on its way. */
+const isEnding = ({ writableEnded, writableFinished }: Duplex) => writableEnded && !writableFinished
+
 /** Closes a stream so that its peer can tell it from a regular end, where the network underneath knows a reset. */
 export const reset = (duplex: Duplex & Resettable): void => {
   if (duplex.destroyed) return
   // Node resets plain TCP only and throws for everything else
   if (duplex.remoteAddress === undefined || duplex instanceof TLSSocket) duplex.destroy()
-  else if (duplex.resetAndDestroy === undefined) duplex.destroy()
+  // and never closes what is just being shut down
+  else if (duplex.resetAndDestroy === undefined || isEnding(duplex)) duplex.destroy()
   else duplex.resetAndDestroy()
 }
 

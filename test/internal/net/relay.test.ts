@@ -55,6 +55,16 @@ describeOnNetworks("relay", (test, network) => {
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "Success")
     }))
 
+  test("closes a stream also while its end is on its way", () =>
+    Effect.gen(function*() {
+      const { fiber, near } = yield* joined
+      near[1].end()
+      // the system is asked to shut it down in the next tick
+      process.nextTick(() => fiber.interruptUnsafe())
+      yield* Fiber.await(fiber)
+      yield* closed(near[1])
+    }))
+
   test("passes on what had arrived before it began", () =>
     Effect.gen(function*() {
       const left = yield* connected()
