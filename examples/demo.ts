@@ -6,11 +6,12 @@
  * came out as expected.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Console, Context, Duration, Effect, FileSystem, Layer, Redacted, Ref, Stream } from "effect"
+import { Console, Duration, Effect, FileSystem, Layer, Redacted, Ref, Stream } from "effect"
 import {
   Dialer,
   Grpc,
   GrpcSchema,
+  GrpcServer,
   HostKeys,
   Listener,
   Proxy,
@@ -18,13 +19,10 @@ import {
   SshAuth,
   SshTunnel,
   TcpClient,
-  TcpServer,
   Tls
 } from "hawser"
-import { TestCertificates } from "hawser/testing"
-import * as GrpcPeer from "./peers/grpcServer.ts"
-import { httpProxy } from "./peers/httpProxy.ts"
-import { socksProxy } from "./peers/socksProxy.ts"
+import { TestCertificates, TestPeers } from "hawser/testing"
+import { fileURLToPath } from "node:url"
 import * as SshPeer from "./peers/sshServer.ts"
 
 // ---- the peers
@@ -34,41 +32,55 @@ const credentials = { username: "demo", password: "s3cret" }
 /** Names that only the proxies know: whoever reaches `echo.internal` came through one of them. */
 const internalNames = (name: string) => name.endsWith(".internal") ? "127.0.0.1" : name
 
-/** An echo server with TLS: this library's own `TcpServer`. */
-const echoServer = Effect.gen(function*() {
-  const authority = yield* TestCertificates.authority()
-  const certificate = yield* authority.issue({ names: ["echo.internal", "localhost", "127.0.0.1"] })
-  const live = yield* Layer.build(
-    TcpServer.layer({ port: 0, tls: certificate }).pipe(Layer.provide(Listener.layer))
+const schema = GrpcSchema.fromFile(fileURLToPath(new URL("protos/greeter.proto", import.meta.url)))
+
+const greeter = GrpcServer.partial(schema, "greeter.v1.Greeter", {
+  SayHello: GrpcServer.unary(({ name }) => Effect.succeed({ greeting: `Hello ${String(name)}` })),
+  SayHellos: GrpcServer.serverStream(({ count, name }) =>
+    Stream.range(1, Number(count)).pipe(
+      Stream.map((number) => ({ greeting: `Hello ${String(name)}`, number: BigInt(number) }))
+    )
   )
-  const server = Context.get(live, TcpServer.TcpServer)
-  yield* Effect.forkScoped(server.serve((connection) => Stream.run(connection.reads, connection.writes)))
-  const port = server.address._tag === "UnixPathAddress" ? 0 : server.address.port
-  return { port, ca: authority.certificate }
 })
 
 const startPeers = Effect.gen(function*() {
-  return {
-    echo: yield* echoServer,
-    socks: yield* socksProxy({ credentials, resolve: internalNames }),
-    http: yield* httpProxy({ credentials, resolve: internalNames }),
-    ssh: yield* SshPeer.make(credentials),
-    grpc: yield* GrpcPeer.grpcServer()
+  const authority = yield* TestCertificates.authority()
+  const certificate = yield* authority.issue({ names: ["echo.internal", "localhost", "127.0.0.1"] })
+  const proxy = {
+    username: credentials.username,
+    password: Redacted.make(credentials.password),
+    resolve: internalNames
   }
-})
+  return {
+    ca: authority.certificate,
+    echo: yield* TestPeers.echo({ tls: certificate }),
+    socks: yield* TestPeers.socks5(proxy),
+    http: yield* TestPeers.httpProxy(proxy),
+    ssh: yield* SshPeer.make(credentials),
+    grpc: yield* TestPeers.grpcServer({ services: [greeter] })
+  }
+}).pipe(Effect.provide(Layer.merge(Dialer.layer, Listener.layer)))
 
 type Peers = Effect.Success<typeof startPeers>
+
+const portOf = ({ address }: TestPeers.Peer) => address._tag === "UnixPathAddress" ? 0 : address.port
 
 // ---- the paths
 
 const password = Redacted.make(credentials.password)
-const proxyAt = (protocol: "socks5" | "http", port: number, secret = password) =>
-  Proxy.layer({ protocol, host: "127.0.0.1", port, username: credentials.username, password: secret })
+const proxyAt = (protocol: "socks5" | "http", proxy: TestPeers.Peer, secret = password) =>
+  Proxy.layer({
+    protocol,
+    host: "127.0.0.1",
+    port: portOf(proxy),
+    username: credentials.username,
+    password: secret
+  })
 
 const throughSocks = (peers: Peers, secret = password) =>
-  proxyAt("socks5", peers.socks.port, secret).pipe(Layer.provide(Dialer.layer))
+  proxyAt("socks5", peers.socks, secret).pipe(Layer.provide(Dialer.layer))
 
-const throughHttp = (peers: Peers) => proxyAt("http", peers.http.port).pipe(Layer.provide(Dialer.layer))
+const throughHttp = (peers: Peers) => proxyAt("http", peers.http).pipe(Layer.provide(Dialer.layer))
 
 const sshSettings = (peers: Peers, hostKeys: HostKeys.HostKeys) => ({
   host: "bastion.internal",
@@ -91,9 +103,9 @@ const askEcho = (
   text: string,
   options: { readonly ca?: string; readonly secret?: Redacted.Redacted } = {}
 ) =>
-  TcpClient.TcpClient.use((tcp) => tcp.requestString(`echo.internal:${peers.echo.port}`, `${text}\n`)).pipe(
+  TcpClient.TcpClient.use((tcp) => tcp.requestString(`echo.internal:${portOf(peers.echo)}`, `${text}\n`)).pipe(
     Effect.provide(TcpClient.layer.pipe(
-      Layer.provide(Tls.layer({ ca: options.ca ?? peers.echo.ca })),
+      Layer.provide(Tls.layer({ ca: options.ca ?? peers.ca })),
       Layer.provide(throughSocks(peers, options.secret))
     ))
   )
@@ -103,13 +115,13 @@ const tenClients = (peers: Peers) =>
     const tcp = yield* TcpClient.TcpClient
     const answers = yield* Effect.forEach(
       Array.from({ length: 10 }, (_, i) => `client ${i}`),
-      (text) => tcp.requestString(`127.0.0.1:${peers.echo.port}`, `${text}\n`),
+      (text) => tcp.requestString(peers.echo.address, `${text}\n`),
       { concurrency: 10 }
     )
     return `${new Set(answers).size} different answers`
   }).pipe(
     Effect.provide(TcpClient.layer.pipe(
-      Layer.provide(Tls.layer({ ca: peers.echo.ca })),
+      Layer.provide(Tls.layer({ ca: peers.ca })),
       Layer.provide(Dialer.layer)
     ))
   )
@@ -126,10 +138,7 @@ const withGreeter = <A, E>(
 ) =>
   Effect.gen(function*() {
     const grpc = yield* Grpc.Grpc
-    const channel = yield* grpc.connect({
-      url: `http://127.0.0.1:${peers.grpc.port}`,
-      schema: GrpcSchema.fromFile(GrpcPeer.greeterProto)
-    })
+    const channel = yield* grpc.connect({ url: peers.grpc.url, schema })
     return yield* use(channel)
   }).pipe(
     Effect.scoped,

@@ -3,10 +3,10 @@ import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Http2 from "node:http2"
-import { greeterProto } from "../../examples/peers/grpcServer.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Grpc from "../../src/services/Grpc.ts"
 import * as GrpcSchema from "../../src/services/GrpcSchema.ts"
+import { greeterProto } from "./greeter.ts"
 import { leavesNothing } from "./leaks.ts"
 
 const schema = GrpcSchema.fromFile(greeterProto)

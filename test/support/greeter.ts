@@ -1,5 +1,5 @@
 /**
- * A small gRPC server in this process, made with grpc-js alone: what the examples and the tests call.
+ * A small gRPC server in this process, made with grpc-js alone, for clients of ours.
  *
  * It serves `examples/protos/greeter.proto` on 127.0.0.1, on a port that the system chooses. Connections can also be handed
  * to it, for networks that are not the system's.
@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { fileURLToPath } from "node:url"
 
-export const greeterProto = fileURLToPath(new URL("../protos/greeter.proto", import.meta.url))
+export const greeterProto = fileURLToPath(new URL("../../examples/protos/greeter.proto", import.meta.url))
 
 /** What the server has seen, for whoever wants to know. */
 export interface Seen {
