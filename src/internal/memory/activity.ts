@@ -11,7 +11,7 @@ const loop = (): "files" | "turns" | "nothing" => {
   let turns = 0
   for (const kind of process.getActiveResourcesInfo()) {
     if (kind === "Immediate") turns++
-    else if (kind.startsWith("FSReq")) return "files"
+    else if (kind.startsWith("FSReq") || kind === "CloseReq") return "files"
   }
   return turns > watching ? "turns" : "nothing"
 }

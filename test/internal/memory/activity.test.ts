@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { readFile } from "node:fs"
+import { open } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { Activity } from "../../../src/internal/memory/activity.ts"
 import { leavesNothing } from "../../support/leaks.ts"
@@ -44,6 +45,17 @@ describe("Activity", () => {
       read()
       yield* new Activity({ quietTurns: 1 }).settled
       assert.strictEqual(left, 0)
+    }))
+
+  it.live("waits for files that are being closed", () =>
+    Effect.gen(function*() {
+      let isClosed = false
+      const file = yield* Effect.promise(() => open(fileURLToPath(import.meta.url)))
+      void file.close().then(() => {
+        isClosed = true
+      })
+      yield* new Activity({ quietTurns: 1 }).settled
+      assert.isTrue(isClosed)
     }))
 
   it.live("does not wait for ever for a fiber that polls", () =>
