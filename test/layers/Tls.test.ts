@@ -74,6 +74,26 @@ const daysFromNow = (days: number) => new Date(Date.now() + days * 86_400_000)
 const names = ["localhost", "127.0.0.1"]
 
 describeOnNetworks("Tls.layer", (test) => {
+  test("tells the addresses of the connection below", () =>
+    Effect.gen(function*() {
+      const ca = yield* authority
+      const address = yield* serving(
+        yield* ca.issue({ names }),
+        (connection) =>
+          connection.write(Option.match(connection.remoteAddress, {
+            onNone: () => "nobody\n",
+            onSome: (address) => `${NetAddress.formatSocketAddress(address)}\n`
+          }))
+      )
+      const connection = yield* connect(address, { ca: ca.certificate })
+      assert.deepStrictEqual(connection.remoteAddress, Option.some(address))
+      const { localAddress } = connection
+      assert.strictEqual(
+        yield* connection.readLine(),
+        Option.getOrUndefined(Option.map(localAddress, NetAddress.formatSocketAddress))
+      )
+    }))
+
   test("encrypts, and verifies the peer", () =>
     Effect.gen(function*() {
       const { certificate: ca, issue } = yield* authority

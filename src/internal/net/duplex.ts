@@ -111,6 +111,18 @@ interface Addressed {
   readonly remotePort?: number | undefined
 }
 
+/**
+ * Has a stream tell where the one below it leads to. What the system gives is left alone: TLS over a socket asks that, and over
+ * any other stream it would know of no addresses.
+ */
+export const withAddressesOf = <D extends Duplex>(below: Duplex & Addressed, duplex: D): D => {
+  if (below instanceof Net.Socket && !(below instanceof TLSSocket)) return duplex
+  for (const name of ["localAddress", "localPort", "remoteAddress", "remotePort"] as const) {
+    if (below[name] !== undefined) Object.defineProperty(duplex, name, { value: below[name], configurable: true })
+  }
+  return duplex
+}
+
 /** The address of one end, where the stream knows it (`net.Socket` and whatever imitates its properties). */
 export const addressOf = (
   duplex: Duplex & Addressed,

@@ -5,7 +5,7 @@ import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import * as NodeTls from "node:tls"
 import { TlsHandshake } from "../../errors/DialError.ts"
-import { close } from "../net/duplex.ts"
+import { close, withAddressesOf } from "../net/duplex.ts"
 import type { Hop } from "../net/hop.ts"
 import { guardErrors } from "../net/owner.ts"
 import { format, hostOf } from "../net/target.ts"
@@ -109,7 +109,7 @@ const established = (duplex: Duplex, side: Side): Effect.Effect<NodeTls.TLSSocke
         if (refused !== undefined) return fail(refused)
         stop()
         side.accepted(socket, met.peer)
-        resume(Effect.succeed(socket))
+        resume(Effect.succeed(withAddressesOf(duplex, socket)))
       }
       const onFailure = (cause?: unknown) =>
         fail(
