@@ -386,18 +386,25 @@ const describe = ({ client, from, number, server, target, to }: Connection): Ope
   open: [...(client.destroyed ? [] : ["client" as const]), ...(server.destroyed ? [] : ["server" as const])]
 })
 
-/** Ends the network: what is still open after a test that has succeeded was forgotten by somebody. */
+/** What was done wrong on the network, by the end of a test that has succeeded. */
+const mistake = Effect.fnUntraced(function*(network: MemoryNetwork, activity: Activity) {
+  const { fault } = network.rules
+  if (fault !== undefined) return new Error("a network rule has thrown", { cause: fault.cause })
+  if (network.leaks().length > 0) yield* activity.settled
+  const left = network.leaks().map(describe).map(({ from, open, target }) =>
+    `${target} from ${from} (${open.join(" and ")})`
+  )
+  return left.length > 0 ? new Error(`connections were left open: ${left.join(", ")}`) : undefined
+})
+
+/** Ends the network. */
 const end = (network: MemoryNetwork, activity: Activity, leaks: "fail" | "ignore", exit: Exit.Exit<unknown, unknown>) =>
-  Effect.gen(function*() {
-    const { fault } = network.rules
-    if (fault !== undefined) return yield* Effect.die(new Error("a network rule has thrown", { cause: fault.cause }))
-    if (leaks === "ignore" || Exit.isFailure(exit)) return
-    if (network.leaks().length > 0) yield* activity.settled
-    const left = network.leaks().map(describe).map(({ from, open, target }) =>
-      `${target} from ${from} (${open.join(" and ")})`
-    )
-    if (left.length > 0) yield* Effect.die(new Error(`connections were left open: ${left.join(", ")}`))
-  }).pipe(Effect.ensuring(Effect.sync(() => network.close())))
+  Effect.ensuring(
+    leaks === "ignore" || Exit.isFailure(exit)
+      ? Effect.void
+      : Effect.flatMap(mistake(network, activity), (found) => found === undefined ? Effect.void : Effect.die(found)),
+    Effect.sync(() => network.close())
+  )
 
 const make = Effect.fnUntraced(function*(options: NetworkOptions) {
   const given = yield* Clock.Clock

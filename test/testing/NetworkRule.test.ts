@@ -42,7 +42,7 @@ const exchange = Effect.gen(function*() {
   const there = yield* Fiber.join(atServer)
   server.end("answer")
   const back = yield* Fiber.join(atClient)
-  return [`${there.bytes} ${there.ending}`, `${back.bytes} ${back.ending}`]
+  return [there, back].map(({ bytes, ending }) => `${bytes.toString()} ${ending}`)
 })
 
 const toServer = (verdict: NetworkRule.NetworkRule | NetworkRule.Verdict) =>
