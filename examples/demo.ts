@@ -23,7 +23,6 @@ import {
 } from "hawser"
 import { TestCertificates, TestPeers } from "hawser/testing"
 import { fileURLToPath } from "node:url"
-import * as SshPeer from "./peers/sshServer.ts"
 
 // ---- the peers
 
@@ -43,6 +42,8 @@ const greeter = GrpcServer.partial(schema, "greeter.v1.Greeter", {
   )
 })
 
+const sayHello = "echo hello from the other side"
+
 const startPeers = Effect.gen(function*() {
   const authority = yield* TestCertificates.authority()
   const certificate = yield* authority.issue({ names: ["echo.internal", "localhost", "127.0.0.1"] })
@@ -56,7 +57,12 @@ const startPeers = Effect.gen(function*() {
     echo: yield* TestPeers.echo({ tls: certificate }),
     socks: yield* TestPeers.socks5(proxy),
     http: yield* TestPeers.httpProxy(proxy),
-    ssh: yield* SshPeer.make(credentials),
+    ssh: yield* TestPeers.sshServer({
+      username: credentials.username,
+      password: Redacted.make(credentials.password),
+      exec: { [sayHello]: "hello from the other side\n" },
+      forwarding: true
+    }),
     grpc: yield* TestPeers.grpcServer({ services: [greeter] })
   }
 }).pipe(Effect.provide(Layer.merge(Dialer.layer, Listener.layer)))
@@ -84,7 +90,7 @@ const throughHttp = (peers: Peers) => proxyAt("http", peers.http).pipe(Layer.pro
 
 const sshSettings = (peers: Peers, hostKeys: HostKeys.HostKeys) => ({
   host: "bastion.internal",
-  port: peers.ssh.port,
+  port: portOf(peers.ssh),
   username: credentials.username,
   auth: SshAuth.password(password),
   hostKeys
@@ -92,7 +98,7 @@ const sshSettings = (peers: Peers, hostKeys: HostKeys.HostKeys) => ({
 
 /** An SSH session through the HTTP proxy carries what is dialled here. */
 const throughTunnel = (peers: Peers) =>
-  SshTunnel.layer(sshSettings(peers, HostKeys.fingerprint(peers.ssh.hostKeyFingerprint))).pipe(
+  SshTunnel.layer(sshSettings(peers, HostKeys.fingerprint(peers.ssh.fingerprint))).pipe(
     Layer.provide(throughHttp(peers))
   )
 
@@ -127,7 +133,7 @@ const tenClients = (peers: Peers) =>
   )
 
 const runCommand = (peers: Peers, hostKeys: HostKeys.HostKeys) =>
-  Ssh.Ssh.use((ssh) => ssh.execute(sshSettings(peers, hostKeys), "echo hello from the other side")).pipe(
+  Ssh.Ssh.use((ssh) => ssh.execute(sshSettings(peers, hostKeys), sayHello)).pipe(
     Effect.map((result) => result.text.trim()),
     Effect.provide(Ssh.layer.pipe(Layer.provide(throughHttp(peers))))
   )
@@ -169,8 +175,8 @@ const callMissingMethod = (peers: Peers) =>
 const changedHostKey = Effect.fnUntraced(function*(peers: Peers) {
   const fs = yield* FileSystem.FileSystem
   const file = yield* fs.makeTempFileScoped()
-  const other = SshPeer.generateKey().public.split(" ").slice(0, 2).join(" ")
-  yield* fs.writeFileString(file, `[bastion.internal]:${peers.ssh.port} ${other}\n`)
+  const other = yield* TestPeers.sshKeyPair()
+  yield* fs.writeFileString(file, `[bastion.internal]:${portOf(peers.ssh)} ${other.public}\n`)
   return yield* runCommand(peers, HostKeys.knownHosts({ files: [file] }))
 })
 
@@ -226,7 +232,7 @@ const program = Effect.gen(function*() {
   yield* works(
     "SSH command through the HTTP proxy",
     "hello from the other side",
-    runCommand(peers, HostKeys.fingerprint(peers.ssh.hostKeyFingerprint))
+    runCommand(peers, HostKeys.fingerprint(peers.ssh.fingerprint))
   )
   yield* works("gRPC call through the SSH tunnel", "Hello Hawser", greet(peers))
   yield* works("gRPC server stream through the SSH tunnel", "1000 greetings", greetThousandTimes(peers))

@@ -10,9 +10,13 @@
  * - `scripted` goes through a script of `expect` and `reply` with each client, and says at which step a client did something
  *   else.
  * - `socks5` and `httpProxy` are proxies that list what they were asked for.
+ * - `sshServer` runs commands that are effects, and serves files in memory by SFTP.
  * - `grpcServer` is a `GrpcServer` that lists its calls; `inTurn` makes handlers of prepared answers.
  * - What goes wrong on one connection, a bad request or a reset, ends that connection and nothing else.
  * - When the scope closes, a peer stops listening and closes its connections at once.
+ * - To have a peer on a host of a `TestNetwork`, provide it the host's `layer`, from which a proxy also dials on. With the
+ *   host's `start` it ends when the host crashes and is there again afterwards; a program ends with its scope, so go on for
+ *   ever: `host.start(Effect.andThen(TestPeers.echo({ address: "db:5432" }), Effect.never))`.
  *
  * **Example** (A client behind a proxy, all in memory)
  *
@@ -57,3 +61,18 @@ export {
   type TranscriptEntry
 } from "./peers/scripted.ts"
 export { socks5, type Socks5Options } from "./peers/socks5.ts"
+export { type SshFile, type SshFileInfo, type SshFiles, sshFiles } from "./peers/sshFiles.ts"
+export {
+  type SshAnswer,
+  type SshCommand,
+  type SshCommandRecord,
+  type SshCommands,
+  type SshHandler,
+  type SshKeyPair,
+  sshKeyPair,
+  type SshLogin,
+  type SshQuestions,
+  sshServer,
+  type SshServerOptions,
+  type SshServerPeer
+} from "./peers/sshServer.ts"

@@ -8,8 +8,6 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { SshServerOptions } from "../../examples/peers/sshServer.ts"
-import { generateKey } from "../../examples/peers/sshServer.ts"
 import * as Proxy from "../../src/layers/Proxy.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
@@ -24,6 +22,8 @@ import { networks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { connect, connected, secret, sshServer, until } from "../support/ssh.ts"
+import type { SshServerOptions } from "../support/sshPeer.ts"
+import { generateKey } from "../support/sshPeer.ts"
 
 type Services = Dialer.Dialer | Listener.Listener | Scope.Scope | FileSystem.FileSystem
 

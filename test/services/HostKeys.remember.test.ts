@@ -9,7 +9,6 @@ import * as TestClock from "effect/testing/TestClock"
 import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
 import { fileURLToPath } from "node:url"
-import { generateKey, make } from "../../examples/peers/sshServer.ts"
 import { areAbout } from "../../src/internal/ssh/hostKeys/hostNames.ts"
 import { hostKey } from "../../src/internal/ssh/hostKeys/publicKey.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
@@ -20,6 +19,7 @@ import { publicKeys } from "../support/publicKeys.ts"
 import { reasonOf } from "../support/reason.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { connect, secret, sshServer, until } from "../support/ssh.ts"
+import { generateKey, make } from "../support/sshPeer.ts"
 
 const test = (
   title: string,

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
-import { generateEcdsaKey, generateKey, make } from "../../examples/peers/sshServer.ts"
 import { hostKey } from "../../src/internal/ssh/hostKeys/publicKey.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as HostKeys from "../../src/services/HostKeys.ts"
@@ -13,6 +12,7 @@ import { publicKeys, revocationLists } from "../support/publicKeys.ts"
 import { reasonOf } from "../support/reason.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { connect, sshServer } from "../support/ssh.ts"
+import { generateEcdsaKey, generateKey, make } from "../support/sshPeer.ts"
 
 const test = (
   title: string,

@@ -8,7 +8,6 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Fs from "node:fs"
 import type { Socket } from "node:net"
-import { generateKey } from "../../examples/peers/sshServer.ts"
 import type { DialError } from "../../src/errors/DialError.ts"
 import type { SshError } from "../../src/errors/SshError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
@@ -22,6 +21,7 @@ import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { closedBy, closedPort, rawServer, temporaryFolder } from "../support/servers.ts"
 import { connect, secret, sshServer, until } from "../support/ssh.ts"
+import { generateKey } from "../support/sshPeer.ts"
 
 type Body = () => Effect.Effect<unknown, unknown, Dialer.Dialer | Listener.Listener | Scope.Scope>
 

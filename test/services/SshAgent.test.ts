@@ -9,7 +9,6 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
-import { generateKey } from "../../examples/peers/sshServer.ts"
 import { MemoryDuplex } from "../../src/internal/memory/duplex.ts"
 import { list, readMessage, sign } from "../../src/internal/ssh/auth/agent.ts"
 import { Reader, string, uint32 } from "../../src/internal/ssh/wire.ts"
@@ -18,6 +17,7 @@ import { leavesNothing } from "../support/leaks.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { until } from "../support/ssh.ts"
 import { certificateOf } from "../support/sshCertificate.ts"
+import { generateKey } from "../support/sshPeer.ts"
 
 const test = (title: string, body: () => Effect.Effect<unknown, unknown, Scope.Scope>) =>
   it.live(title, () => leavesNothing(Effect.scoped(body())))

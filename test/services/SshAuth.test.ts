@@ -8,7 +8,6 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as Fs from "node:fs"
-import { generateKey, type QuestionRound } from "../../examples/peers/sshServer.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as SshAgent from "../../src/services/SshAgent.ts"
@@ -18,6 +17,7 @@ import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { connect, secret, sshServer, until } from "../support/ssh.ts"
+import { generateKey, type QuestionRound } from "../support/sshPeer.ts"
 
 type Body = () => Effect.Effect<unknown, unknown, Dialer.Dialer | Listener.Listener | Scope.Scope>
 

@@ -68,7 +68,7 @@ describeOnNetworks("SshSession.forwardDynamic", (test) => {
       const { session } = yield* connected()
       const forward = yield* session.forwardDynamic(loopback)
       const events = yield* eventsOf(forward)
-      for (const [protocol, code] of [["socks5h", 1], ["socks4a", 91]] as const) {
+      for (const [protocol, code] of [["socks5h", 5], ["socks4a", 91]] as const) {
         const dialling = dialBySocks(
           { host: "localhost", port: closed },
           `${protocol}://127.0.0.1:${portOf(forward.address)}`

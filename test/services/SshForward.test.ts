@@ -220,7 +220,7 @@ describeOnNetworks("SshSession.forwardLocal", (test) => {
         yield* events.next
         const metrics = yield* Metric.snapshot
         const counted = metrics.filter(({ id }) => id === "hawser_ssh_forwarded_total")
-        assert.isTrue(counted.some(({ attributes }) => attributes?.["outcome"] === "TunnelRefused"))
+        assert.isTrue(counted.some(({ attributes }) => attributes?.["outcome"] === "Refused"))
         const log = yield* ConnectionLog.ConnectionLog
         assert.match(
           yield* log.asString(),

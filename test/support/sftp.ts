@@ -1,12 +1,13 @@
 /** SFTP without SSH below it: a client and a server, or a client and the test, in one process. */
 import * as Effect from "effect/Effect"
-import * as SftpServer from "../../examples/peers/sftpServer.ts"
 import { SshError, Unknown } from "../../src/errors/SshError.ts"
 import { greet } from "../../src/internal/ssh/sftp/open.ts"
-import { Cursor, type Field } from "../../src/internal/ssh/sftp/packet.ts"
+import { Cursor, type Field, Kind } from "../../src/internal/ssh/sftp/packet.ts"
 import { Requests, scopeClosed } from "../../src/internal/ssh/sftp/requests.ts"
+import * as SftpServer from "../../src/internal/ssh/testServer/sftp.ts"
 import * as Sftp from "../../src/services/Sftp.ts"
 import * as SshTransfer from "../../src/services/SshTransfer.ts"
+import { diskFiles } from "./diskFiles.ts"
 import { fragments } from "./fragments.ts"
 import { temporaryFolder } from "./servers.ts"
 
@@ -20,7 +21,7 @@ export interface Delivery {
 
 /** A client of a server that serves a new folder, with what it asked for and for how much it was let. */
 export const served = Effect.fnUntraced(function*(
-  options?: Omit<SftpServer.SftpServerOptions, "root">,
+  options?: Omit<SftpServer.SftpOptions, "files">,
   { sizes }: Delivery = {}
 ) {
   const root = yield* temporaryFolder
@@ -44,7 +45,7 @@ export const served = Effect.fnUntraced(function*(
       closed = true
     }
   })
-  const serving = SftpServer.serve({ ...options, root }, (bytes) => void setImmediate(deliver, bytes))
+  const serving = SftpServer.serve({ ...options, files: diskFiles(root) }, (bytes) => void setImmediate(deliver, bytes))
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       requests.close(scopeClosed)
@@ -112,7 +113,7 @@ export const scripted = Effect.fnUntraced(function*(version = 3, extensions: Rea
     arriveRaw: (bytes: Uint8Array) => requests.receive(bytes),
     closed: () => closed,
     greeted: Effect.suspend(() => {
-      setImmediate(() => arrive(SftpServer.Kind.Version, [version, ...extensions]))
+      setImmediate(() => arrive(Kind.Version, [version, ...extensions]))
       return greet(requests)
     })
   }

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { PassThrough } from "node:stream"
 import Ssh2, { type Client, type ClientChannel } from "ssh2"
-import * as SshPeer from "../../../examples/peers/sshServer.ts"
 import * as Protocol from "../../../src/internal/ssh/protocol.ts"
+import * as SshPeer from "../../support/sshPeer.ts"
 
 /** ssh2 alone, to look at its private parts. */
 const connected = Effect.gen(function*() {

@@ -3,12 +3,12 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
-import { generateKey } from "../../../../examples/peers/sshServer.ts"
 import { NoAnswer } from "../../../../src/internal/ssh/auth/credential.ts"
 import { localKeys } from "../../../../src/internal/ssh/auth/localKeys.ts"
 import { type PrivateKeyOptions, toCredential } from "../../../../src/internal/ssh/auth/privateKeyOptions.ts"
 import { temporaryFolder } from "../../../support/servers.ts"
 import { certificateOf } from "../../../support/sshCertificate.ts"
+import { generateKey } from "../../../support/sshPeer.ts"
 
 const passphrase = Redacted.make("open sesame")
 

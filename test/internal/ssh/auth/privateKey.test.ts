@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Crypto from "node:crypto"
-import { generateKey } from "../../../../examples/peers/sshServer.ts"
 import { load, recognise, unlock } from "../../../../src/internal/ssh/auth/privateKey.ts"
 import { mpint, string, uint32 } from "../../../../src/internal/ssh/wire.ts"
+import { generateKey } from "../../../support/sshPeer.ts"
 
 const passphrase = Redacted.make("open sesame")
 const protection = { cipher: "aes-256-cbc", passphrase: Redacted.value(passphrase) }

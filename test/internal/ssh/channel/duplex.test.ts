@@ -4,12 +4,12 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Duplex } from "node:stream"
 import Ssh2 from "ssh2"
-import * as SshPeer from "../../../../examples/peers/sshServer.ts"
 import { ConnectionLost } from "../../../../src/errors/SshError.ts"
 import { ChannelDuplex, openExec, openSubsystem } from "../../../../src/internal/ssh/channel/duplex.ts"
 import { Sessions } from "../../../../src/internal/ssh/channel/sessions.ts"
 import { type Connection, Life } from "../../../../src/internal/ssh/connection.ts"
 import { until } from "../../../support/ssh.ts"
+import * as SshPeer from "../../../support/sshPeer.ts"
 import { read, readAll, write } from "../../../support/streams.ts"
 
 /** As much of a connection as a channel needs. */

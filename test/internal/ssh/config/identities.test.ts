@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
-import { generateKey } from "../../../../examples/peers/sshServer.ts"
 import { find } from "../../../../src/internal/ssh/config/identities.ts"
 import { temporaryFolder } from "../../../support/servers.ts"
 import { certificateOf } from "../../../support/sshCertificate.ts"
+import { generateKey } from "../../../support/sshPeer.ts"
 
 describe("identities", () => {
   it.effect("have the certificate that is for them and valid", () =>

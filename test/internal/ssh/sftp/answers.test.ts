@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { packet } from "../../../../examples/peers/sftpServer.ts"
 import { AnswerReader } from "../../../../src/internal/ssh/sftp/answers.ts"
 import { Kind } from "../../../../src/internal/ssh/sftp/packet.ts"
+import { packet } from "../../../../src/internal/ssh/testServer/sftp.ts"
 import { fragments, Sizes } from "../../../support/fragments.ts"
 
 /** What a reader makes of some bytes. */
