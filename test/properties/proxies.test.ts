@@ -13,19 +13,19 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type { Duplex } from "node:stream"
 import { inspect } from "node:util"
 import type { DialError } from "../../src/errors/DialError.ts"
-import { reset } from "../../src/internal/net/relay.ts"
 import { proxyHop } from "../../src/internal/proxy/hop.ts"
 import type { ProxyInput } from "../../src/internal/proxy/settings.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
+import * as NetworkRule from "../../src/testing/NetworkRule.ts"
+import * as TestNetwork from "../../src/testing/TestNetwork.ts"
+import * as TestPeers from "../../src/testing/TestPeers.ts"
 import { between, Link, seeded } from "../support/cases.ts"
-import { fragments } from "../support/fragments.ts"
-import { simulated } from "../support/simulated.ts"
+import { roomy, simulated } from "../support/simulated.ts"
+import { Damage, damaged, hearing, patience, saidOf, speaking, Speech, type Words } from "../support/speech.ts"
 
 const secret = "s3cret-passw0rd"
 const settings = (protocol: "socks4" | "socks4a" | "socks5" | "http", login?: boolean): ProxyInput => ({
@@ -63,86 +63,10 @@ const Answer = Schema.Struct({
   newline: Schema.Literals(["\r\n", "\n"])
 })
 
-/** How bytes get out of shape. */
-const Damage = Schema.Struct({
-  changes: Schema.Array(Schema.Struct({ at: between(0, 999), byte: between(0, 255) })).check(Schema.isMaxLength(3)),
-  inserted: Schema.Array(between(0, 255)).check(Schema.isMaxLength(6)),
-  insertedAt: between(0, 999),
-  /** Nothing of what should have been said is. */
-  replaced: Schema.Boolean
-})
-
-/** How a peer says what it says. */
-const Speech = Schema.Struct({
-  /** After how many thousandths of it it stops, and what it does then. */
-  stop: Schema.NullOr(between(0, 999)),
-  ending: Schema.Literals(["end", "reset", "silence"]),
-  sizes: Schema.NonEmptyArray(Schema.Literals([1, 2, 7, 100, 65_536])).check(Schema.isMaxLength(4)),
-  pause: Schema.Literals([0, 0, 0, 1, 30]),
-  /** Speaks only when it has been spoken to. */
-  polite: Schema.Boolean
-})
-
-const damaged = (bytes: Buffer, damage: typeof Damage.Type | null): Buffer => {
-  if (damage === null) return bytes
-  const inserted = Buffer.from(damage.inserted)
-  if (damage.replaced) return inserted
-  const changed = Buffer.from(bytes)
-  for (const { at, byte } of damage.changes) if (bytes.length > 0) changed[Math.floor(at * bytes.length / 1000)] = byte
-  const at = Math.floor(damage.insertedAt * bytes.length / 1000)
-  return Buffer.concat([changed.subarray(0, at), inserted, changed.subarray(at)])
-}
-
-/** What somebody is to say, and where they wait for an answer if they are polite. */
-interface Words {
-  readonly bytes: Buffer
-  readonly turns: ReadonlyArray<number>
-}
-
-/** Says it, in pieces, as far as it is to be said. */
-const say = Effect.fnUntraced(function*(
-  connection: Connection.Connection,
-  { bytes, turns }: Words,
-  { ending, pause, polite, sizes, stop }: typeof Speech.Type
-) {
-  const end = stop === null ? bytes.length : Math.floor(stop * bytes.length / 1000)
-  // what is long comes in pieces that are not too many
-  const least = Math.ceil(end / 100)
-  for (const [index, start] of turns.entries()) {
-    if (start >= end) break
-    if (polite) yield* connection.read()
-    const part = bytes.subarray(Math.min(start, end), Math.min(turns[index + 1] ?? end, end))
-    for (const piece of fragments(part, sizes.map((size) => Math.max(size, least)))) {
-      if (pause > 0) yield* Effect.sleep(pause)
-      yield* connection.write(piece)
-    }
-  }
-  if (ending === "end") yield* connection.closeWrite
-})
-
-/** Says something on a stream to somebody who is to close it; done when that has happened. */
-const speaking = Effect.fnUntraced(function*(duplex: Duplex, words: Words, speech: typeof Speech.Type) {
-  const connection = yield* Connection.fromDuplex(duplex)
-  yield* Effect.ignore(say(connection, words, speech))
-  if (speech.ending === "reset") reset(duplex)
-  yield* Effect.ignore(Stream.runDrain(connection.reads))
-}, Effect.scoped)
-
-/** All that arrives, and why there is no more. */
-const listening = Effect.fnUntraced(function*(connection: Connection.Connection) {
-  const pieces: Array<Uint8Array> = []
-  const reading = Effect.tap(
-    connection.read({ timeout: "20 seconds" }),
-    (piece) => Effect.sync(() => pieces.push(piece))
-  )
-  const { reason } = yield* Effect.flip(Effect.forever(reading))
-  return { bytes: Buffer.concat(pieces), reason: reason._tag }
-})
-
 type Decision = "success" | DialError["reason"]["_tag"]
 
 /** An answer, how it is to be taken, and where what follows it begins. */
-interface Meaning extends Words {
+interface Meaning extends Omit<Words, "first"> {
   readonly decision: Decision
   readonly code?: number
 }
@@ -221,9 +145,6 @@ const ClientCase = Schema.Struct({
   idle: Schema.Literals([0, 0, 1, 500])
 })
 
-/** Longer than the slowest link takes for the longest answer. */
-const connectTimeout = Duration.hours(1)
-
 const refusals: ReadonlyArray<Decision> = ["ProxyRefused", "ProxyAuthentication", "ProxyProtocol"]
 
 const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
@@ -232,32 +153,32 @@ const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
   const meaning = meaningOf(proxy, answer, most)
   const behind = Buffer.from(Array.from({ length: times }, () => early).flat()).subarray(0, most)
   const bytes = Buffer.concat([damaged(meaning.bytes, damage), behind])
-  const said = speech.stop === null ? bytes.length : Math.floor(speech.stop * bytes.length / 1000)
+  const said = saidOf(bytes, speech)
   const intact = damage === null
   // who says nonsense does not know when it is their turn
   const turns = intact ? meaning.turns : [0]
 
   const { accept } = yield* (yield* Listener.Listener).bind("proxy:1080")
   const server = yield* Effect.forkChild(
-    Effect.flatMap(accept, (duplex) => speaking(duplex, { bytes, turns }, speech))
+    Effect.flatMap(accept, (duplex) => speaking(duplex, { bytes, turns, first: false }, speech))
   )
   const path = Dialer.through(yield* Dialer.Dialer, proxyHop(proxies[proxy]))
   const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
   const begun = yield* Clock.currentTimeMillis
   const dialed = yield* Effect.exit(
-    Scope.provide(path.dial(proxy === "socks4" ? "10.9.8.7:5432" : "db:5432", { connectTimeout }), scope)
+    Scope.provide(path.dial(proxy === "socks4" ? "10.9.8.7:5432" : "db:5432", { connectTimeout: patience }), scope)
   )
   const millis = (yield* Clock.currentTimeMillis) - begun
 
   if (Exit.isFailure(dialed)) {
     // it has closed the connection, although its scope goes on
-    yield* Fiber.join(server)
+    assert.include(["EndOfStream", "Reset"], (yield* Fiber.join(server)).reason)
     const error = Option.getOrThrowWith(Cause.findErrorOption(dialed.cause), () => Cause.squash(dialed.cause))
     assert.strictEqual(dialed.cause.reasons.length, 1)
     assert.notInclude(inspect(error, { depth: 10 }) + error.message, secret)
     const { hop, reason } = error
     assert.match(hop, /^(socks[45]a?|http):\/\/proxy:1080$/)
-    if (reason._tag === "ConnectTimeout") assert.strictEqual(millis, Duration.toMillis(connectTimeout))
+    if (reason._tag === "ConnectTimeout") assert.strictEqual(millis, Duration.toMillis(patience))
     const broken: Decision = speech.ending === "silence" ? "ConnectTimeout" : "ProxyProtocol"
     if (!intact) assert.include([...refusals, broken], reason._tag)
     else if (said < meaning.bytes.length || speech.ending === "reset") {
@@ -271,7 +192,7 @@ const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
 
   yield* Effect.sleep(idle)
   const connection = yield* Scope.provide(Connection.fromDuplex(dialed.value), scope)
-  const heard = yield* listening(connection)
+  const heard = yield* hearing(connection).all
   assert.strictEqual(heard.reason, { end: "EndOfStream", reset: "Reset", silence: "ReadTimeout" }[speech.ending])
   if (intact) {
     assert.strictEqual(meaning.decision, "success")
@@ -285,11 +206,90 @@ const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
   yield* Fiber.join(server)
 })
 
+const PathCase = Schema.Struct({
+  seed: between(0, 1_000_000),
+  link: Link,
+  protocol: Schema.Literals(["socks4", "socks4a", "socks5", "http"]),
+  /** Whether the proxy wants a login, and what becomes of it. */
+  login: Schema.Literals(["unwanted", "unwanted", "right", "wrong", "missing"]),
+  target: Schema.Literals(["echo:7", "echo:7", "echo:7", "echo:8", "nowhere:7"]),
+  fault: Schema.NullOr(Schema.Struct({
+    rule: Schema.Literals(["resetAt", "endAt", "corruptAt", "silentAt"]),
+    /** On the connection to the proxy, or from it to the target. */
+    port: Schema.Literals([1080, 7]),
+    toServer: Schema.Boolean,
+    at: Schema.Union([between(0, 20), between(0, 200)])
+  })),
+  message: Schema.Array(between(0, 255)).check(Schema.isMaxLength(12)),
+  times: Schema.Literals([1, 1, 1, 500])
+})
+
+/** How a proxy that works says no. */
+const decisionOf = ({ login, protocol, target }: typeof PathCase.Type): Decision => {
+  if (login === "missing") return protocol.startsWith("socks4") ? "ProxyRefused" : "ProxyAuthentication"
+  if (login === "wrong") return "ProxyAuthentication"
+  return target === "echo:7" ? "success" : "ProxyRefused"
+}
+
+const path = Effect.fnUntraced(function*(given: typeof PathCase.Type) {
+  // SOCKS4 has no passwords
+  const offers = (given.login === "right" || given.login === "wrong") && !given.protocol.startsWith("socks4")
+  const input = { ...given, login: offers || given.login === "missing" ? given.login : "unwanted" as const }
+  const { fault, link, login, message, protocol, target, times } = input
+  const network = yield* TestNetwork.TestNetwork
+  const echo = yield* TestPeers.echo({ address: "echo:7" })
+  const proxy = yield* (protocol === "http" ? TestPeers.httpProxy : TestPeers.socks5)({
+    address: "proxy:1080",
+    ...(login === "unwanted" ? {} : { username: "ю", password: Redacted.make(login === "wrong" ? "another" : secret) })
+  })
+  if (fault !== null) {
+    const { at, port, rule, toServer } = fault
+    yield* network.rule(NetworkRule.when({ port, toServer }, NetworkRule[rule](at)))
+  }
+  const sent = Buffer.from(Array.from({ length: times }, () => message).flat())
+    .subarray(0, 100 * link.fragment)
+
+  const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
+  const dialer = Dialer.through(yield* Dialer.Dialer, proxyHop(settings(protocol, offers)))
+  const dialed = yield* Effect.exit(Scope.provide(dialer.dial(target, { connectTimeout: patience }), scope))
+  if (Exit.isFailure(dialed)) {
+    const { reason } = Option.getOrThrow(Cause.findErrorOption(dialed.cause))
+    if (fault === null) assert.strictEqual(reason._tag, decisionOf(input))
+    else assert.include([...refusals, "ConnectTimeout"], reason._tag)
+  } else {
+    const connection = yield* Scope.provide(Connection.fromDuplex(dialed.value), scope)
+    yield* Effect.forkChild(Effect.ignore(Effect.andThen(connection.write(sent), connection.closeWrite)))
+    const { bytes, reason } = yield* hearing(connection).all
+    const same = bytes.equals(sent)
+    if (fault === null || (fault.rule === "resetAt" && reason === "EndOfStream")) {
+      assert.deepStrictEqual([reason, same], ["EndOfStream", true])
+    } else {
+      assert.include(
+        fault.rule === "silentAt" ? ["EndOfStream", "Reset", "ReadTimeout"] : ["EndOfStream", "Reset"],
+        reason
+      )
+      if (fault.rule !== "corruptAt") assert.isTrue(sent.subarray(0, bytes.length).equals(bytes))
+    }
+    yield* Scope.close(scope, Exit.void)
+  }
+  // the other side of a connection that has become silent does not know that it is over
+  if (fault?.rule === "silentAt") return
+  yield* Effect.sleep(patience)
+  assert.deepStrictEqual([yield* proxy.connections, yield* echo.connections], [0, 0])
+})
+
 describe("proxy handshakes over a network", () => {
   it.effect.prop(
     "a client's ends in success or a typed error, whatever the proxy says, and gives what follows",
     { input: ClientCase },
     ({ input }) => simulated(input, client(input)),
+    seeded(1000)
+  )
+
+  it.effect.prop(
+    "a path through a proxy carries everything or fails, wherever it breaks, and leaves nothing open",
+    { input: PathCase },
+    ({ input }) => simulated(roomy(input), path(input)),
     seeded(1000)
   )
 })

@@ -15,6 +15,12 @@ export interface Simulated {
   readonly link: typeof Link.Type
 }
 
+/** With room for what a side says before it closes a connection, which then has only so long to leave. */
+export const roomy = <A extends Simulated>(input: A): A => ({
+  ...input,
+  link: { ...input.link, bufferSize: Math.max(input.link.bufferSize, 1000) }
+})
+
 /** Longer than it takes until everybody has heard that a connection is closed. */
 const afterwards = "1 minute"
 
