@@ -127,6 +127,19 @@ describeOnNetworks("TcpServer", (test) => {
       assert.strictEqual((yield* Effect.flip(client.read())).reason._tag, "EndOfStream")
     }))
 
+  test("can be stopped by a handler, as the first thing that it does", () =>
+    Effect.gen(function*() {
+      const stopped = yield* Deferred.make<void>()
+      const { address, fiber } = yield* serving(() => {
+        fiber.interruptUnsafe()
+        return Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(stopped, undefined)))
+      })
+      const client = yield* connect(address)
+      yield* Deferred.await(stopped)
+      yield* Fiber.await(fiber)
+      assert.strictEqual((yield* Effect.flip(client.read())).reason._tag, "EndOfStream")
+    }))
+
   test("gives its connections as a stream, each as long as it likes", () =>
     Effect.gen(function*() {
       const { accept, address } = yield* server()

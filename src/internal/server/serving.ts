@@ -56,7 +56,7 @@ export const serve = <R>(
   Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) => {
     // a connection is no part of the span of a server that runs for months
     const base = Context.omit(Tracer.ParentSpan)(context)
-    const fibers = new Set<Fiber.Fiber<void, unknown>>()
+    const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
     let whenEmpty = () => {}
 
     const take = (duplex: Duplex) => {
@@ -68,8 +68,7 @@ export const serve = <R>(
       source.served++
       const scope: ConnectionScope = Object.assign(Scope.makeUnsafe(), { duplex })
       markClosedIn(scope, duplex)
-      const fiber = Effect.runForkWith(cast<unknown, Context.Context<R>>(Context.add(base, Scope.Scope, scope)))(each)
-      if (fiber.pollUnsafe() === undefined) fibers.add(fiber)
+      Effect.runForkWith(cast<unknown, Context.Context<R>>(Context.add(base, Scope.Scope, scope)))(each)
     }
 
     const finish = (exit: Exit.Exit<void, unknown>) =>
@@ -79,8 +78,13 @@ export const serve = <R>(
         const closed = Exit.isSuccess(exit) ? close : Effect.andThen(service.failed(exit.cause), close)
         return Effect.andThen(closed, Effect.sync(() => left(fiber)))
       })
-    const each = Effect.onExit(Effect.withFiber((fiber) => service.run(scopeOf(fiber).duplex)), finish)
-    const left = (fiber: Fiber.Fiber<any, unknown>) => {
+    // known before it runs: the first thing that it does may be to have the server stopped
+    const run = Effect.withFiber((fiber) => {
+      fibers.add(fiber)
+      return service.run(scopeOf(fiber).duplex)
+    })
+    const each = Effect.onExit(run, finish)
+    const left = (fiber: Fiber.Fiber<unknown, unknown>) => {
       fibers.delete(fiber)
       source.served--
       if (!source.reject) reception?.more()
