@@ -11,7 +11,9 @@ import { leavesNothing } from "./leaks.ts"
 export const networks = {
   "on loopback": () => Layer.merge(Dialer.layer, Listener.layer),
   "on the test network": () => TestNetwork.layer(),
-  "on the test network, byte by byte": () => TestNetwork.layer({ defaults: { fragment: 1 } })
+  "on the test network, byte by byte": () => TestNetwork.layer({ defaults: { fragment: 1 } }),
+  "on a test network that takes its time": () =>
+    TestNetwork.layer({ seed: 7, defaults: { latency: { min: 0, max: "2 millis" }, fragment: { min: 1, max: 4000 } } })
 }
 
 /** Which network a suite is on, for the few things that differ. */
@@ -24,16 +26,26 @@ export type NetworkTest = (
   timeout?: number
 ) => void
 
+/** What a suite is made of. */
+export type NetworkSuite = (test: NetworkTest, network: NetworkName) => void
+
+const describeOn = (network: NetworkName, name: string, suite: NetworkSuite) =>
+  describe(`${name} ${network}`, () =>
+    suite(
+      (title, body, timeout) =>
+        it.live(title, () => leavesNothing(Effect.provide(Effect.scoped(body()), networks[network]())), timeout),
+      network
+    ))
+
 /** Runs one suite over real loopback and over the test network, where everything has to look the same. */
-export const describeOnNetworks = (name: string, suite: (test: NetworkTest, network: NetworkName) => void): void => {
-  const on = (network: NetworkName) =>
-    describe(`${name} ${network}`, () =>
-      suite(
-        (title, body, timeout) =>
-          it.live(title, () => leavesNothing(Effect.provide(Effect.scoped(body()), networks[network]())), timeout),
-        network
-      ))
-  on("on loopback")
-  on("on the test network")
-  on("on the test network, byte by byte")
+export const describeOnNetworks = (name: string, suite: NetworkSuite): void => {
+  describeOn("on loopback", name, suite)
+  describeOn("on the test network", name, suite)
+  describeOn("on the test network, byte by byte", name, suite)
+}
+
+/** The same, and once more where what is sent comes later, in pieces of any size. */
+export const describeParity = (name: string, suite: NetworkSuite): void => {
+  describeOnNetworks(name, suite)
+  describeOn("on a test network that takes its time", name, suite)
 }

@@ -11,7 +11,7 @@ export const withoutChance = (text: string): string =>
 export interface Failure {
   readonly _tag: string
   readonly message: string
-  readonly reason?: { readonly _tag: string }
+  readonly reason?: { readonly _tag: string; readonly cause?: unknown }
   readonly hop?: string
 }
 
@@ -23,6 +23,9 @@ interface Told extends Readonly<Record<string, unknown>> {
   readonly message: string
 }
 
+const isSystemError = (cause: unknown): cause is Error & { readonly code: unknown } =>
+  cause instanceof Error && "code" in cause
+
 /** Everything that an error says: what it is, where it was, the fields of its reason, and what it tells people. */
 const told = ({ _tag: error, hop, message, reason }: Failure): Told => {
   const { _tag = "", ...fields } = reason ?? {}
@@ -30,6 +33,7 @@ const told = ({ _tag: error, hop, message, reason }: Failure): Told => {
     error: `${error}: ${_tag}`,
     ...(hop === undefined ? {} : { hop: withoutChance(hop) }),
     ...Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, plain(value)])),
+    ...(isSystemError(reason?.cause) ? { cause: reason.cause.code } : {}),
     message: withoutChance(message)
   }
 }

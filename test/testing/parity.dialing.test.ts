@@ -7,7 +7,7 @@ import * as Connection from "../../src/services/Connection.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { failureOf, withoutChance } from "../support/parity.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { connected } from "../support/streams.ts"
@@ -25,7 +25,7 @@ const portOf = (address: NetAddress.SocketAddress) => NetAddress.isInetAddress(a
 /** A port on which nobody listens any more. */
 const freePort = Effect.map(Effect.scoped(bind(loopback)), ({ address }) => portOf(address))
 
-describeOnNetworks("a dial", (test) => {
+describeParity("a dial", (test) => {
   for (const [host, address] of [["127.0.0.1", "127.0.0.1"], ["localhost", "127.0.0.1"], ["[::1]", "[::1]"]]) {
     test(`to ${host} is refused where nobody listens`, () =>
       Effect.gen(function*() {
@@ -33,6 +33,7 @@ describeOnNetworks("a dial", (test) => {
           error: "DialError: Refused",
           hop: "direct",
           address: `${address}:port`,
+          cause: "ECONNREFUSED",
           message: `${host}:port: connection to ${address}:port refused; is something listening there?`
         })
       }))
@@ -45,6 +46,7 @@ describeOnNetworks("a dial", (test) => {
         error: "DialError: Refused",
         hop: "direct",
         address: "server.sock",
+        cause: "ENOENT",
         message: "server.sock: connection to server.sock refused; is something listening there?"
       }
       assert.deepStrictEqual(yield* refusal({ path }), refused)
@@ -54,10 +56,11 @@ describeOnNetworks("a dial", (test) => {
 
   test("does not find a name that nobody has", () =>
     Effect.gen(function*() {
-      const { code, message, ...told } = yield* refusal("nobody.invalid:80")
+      const { cause, code, message, ...told } = yield* refusal("nobody.invalid:80")
       assert.deepStrictEqual(told, { error: "DialError: NameNotFound", hop: "direct", name: "nobody.invalid" })
       // a machine without a resolver says "try again"
       assert.include(["ENOTFOUND", "EAI_AGAIN"], code)
+      assert.strictEqual(cause, code)
       assert.strictEqual(message, `nobody.invalid:80: the name "nobody.invalid" has no address (${String(code)})`)
     }))
 
@@ -104,15 +107,18 @@ describeOnNetworks("a dial", (test) => {
     }))
 })
 
-describeOnNetworks("a listener", (test) => {
+describeParity("a listener", (test) => {
   test("has its address for itself", () =>
     Effect.gen(function*() {
       const { address } = yield* bind(loopback)
       assert.deepStrictEqual(yield* failureOf(bind(address)), {
         error: "TcpError: AddressInUse",
         address: "127.0.0.1:port",
+        cause: "EADDRINUSE",
         message: "the address 127.0.0.1:port is in use"
       })
+      const { error } = yield* failureOf(bind({ host: "0.0.0.0", port: portOf(address) }))
+      assert.strictEqual(error, "TcpError: AddressInUse")
     }))
 
   test("has its socket file for itself, and another one has it afterwards", () =>
@@ -123,6 +129,7 @@ describeOnNetworks("a listener", (test) => {
         assert.deepStrictEqual(yield* failureOf(bind({ path })), {
           error: "TcpError: AddressInUse",
           address: "server.sock",
+          cause: "EADDRINUSE",
           message: "the address server.sock is in use"
         })
       }))
@@ -130,7 +137,7 @@ describeOnNetworks("a listener", (test) => {
     }))
 })
 
-describeOnNetworks("the log of connections", (test) => {
+describeParity("the log of connections", (test) => {
   test("tells the same of dials, connections, their ends and their failures", () =>
     Effect.gen(function*() {
       yield* Effect.scoped(Effect.gen(function*() {

@@ -10,7 +10,7 @@ import * as GrpcServer from "../../src/services/GrpcServer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import { grpcPeer, talkSchema } from "../support/grpcPeer.ts"
 import { schema, serving } from "../support/grpcServer.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { type Failure, lineOf } from "../support/parity.ts"
 
 const handlers = {
@@ -45,7 +45,7 @@ const textsOf = <E extends Failure>(stream: Stream.Stream<Readonly<Record<string
   )
 }
 
-describeOnNetworks("gRPC", (test) => {
+describeParity("gRPC", (test) => {
   test("answers, and says why it does not", () =>
     Effect.gen(function*() {
       const channel = yield* connect(yield* served)

@@ -5,7 +5,7 @@ import * as Proxy from "../../src/layers/Proxy.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { failureOf } from "../support/parity.ts"
 
 type Step = readonly [request: number | string, reply: string | Uint8Array]
@@ -58,7 +58,7 @@ type Case = readonly [
   credentials?: typeof ann
 ]
 
-describeOnNetworks("a proxy", (test) => {
+describeParity("a proxy", (test) => {
   for (
     const [name, protocol, steps, told, credentials = {}] of [
       [

@@ -5,7 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type * as Connection from "../../src/services/Connection.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { failureOf, withoutChance } from "../support/parity.ts"
 import { temporaryFolder } from "../support/servers.ts"
 import { ask, connect, eventually, server, serving } from "../support/tcpServers.ts"
@@ -18,6 +18,7 @@ const refused = {
   error: "DialError: Refused",
   hop: "direct",
   address: "127.0.0.1:port",
+  cause: "ECONNREFUSED",
   message: "127.0.0.1:port: connection to 127.0.0.1:port refused; is something listening there?"
 }
 
@@ -30,7 +31,7 @@ const told = Effect.map(
     )
 )
 
-describeOnNetworks("a server", (test) => {
+describeParity("a server", (test) => {
   test("drains: takes nobody new, finishes what is under way, and is gone", () =>
     Effect.gen(function*() {
       const release = yield* Deferred.make<void>()
@@ -119,6 +120,7 @@ describeOnNetworks("a server", (test) => {
       assert.deepStrictEqual(yield* failureOf(server({ port })), {
         error: "TcpError: AddressInUse",
         address: "127.0.0.1:port",
+        cause: "EADDRINUSE",
         message: "the address 127.0.0.1:port is in use"
       })
     }))
@@ -134,6 +136,7 @@ describeOnNetworks("a server", (test) => {
         error: "DialError: Refused",
         hop: "direct",
         address: "server.sock",
+        cause: "ENOENT",
         message: "server.sock: connection to server.sock refused; is something listening there?"
       })
     }))

@@ -9,13 +9,13 @@ import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as SshAuth from "../../src/services/SshAuth.ts"
 import { pattern } from "../support/connections.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { failureOf, lineOf } from "../support/parity.ts"
 import { connect, connected, sshServer, until } from "../support/ssh.ts"
 
 const ssh = "ssh demo@127.0.0.1:port:"
 
-describeOnNetworks("SSH", (test) => {
+describeParity("SSH", (test) => {
   test("runs commands, with what they say and how they end", () =>
     Effect.gen(function*() {
       const { session } = yield* connected()

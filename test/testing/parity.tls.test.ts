@@ -8,7 +8,7 @@ import * as Connection from "../../src/services/Connection.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as TestCertificates from "../../src/testing/TestCertificates.ts"
-import { describeOnNetworks } from "../support/network.ts"
+import { describeParity } from "../support/network.ts"
 import { failureOf } from "../support/parity.ts"
 import { connected, read, resetByUs } from "../support/streams.ts"
 import { serving } from "../support/tcpServers.ts"
@@ -42,7 +42,7 @@ const refused = (check: string, code: string) => ({
   code
 })
 
-describeOnNetworks("TLS", (test) => {
+describeParity("TLS", (test) => {
   test("agrees on the same", () =>
     Effect.gen(function*() {
       const { certificate: ca, issue } = yield* authority
@@ -109,6 +109,7 @@ describeOnNetworks("TLS", (test) => {
       assert.deepStrictEqual(told, {
         error: "TcpError: Reset",
         code: "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        cause: "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
         message: "the connection broke (ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED)"
       })
       const client = yield* issue({ names: [], commonName: "alice", client: true })
