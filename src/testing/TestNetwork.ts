@@ -204,8 +204,9 @@ export interface OpenConnection {
  * `listener` binds the host's own name, its addresses, `0.0.0.0` for all of them, its loopback and its socket paths;
  * anything else fails with `Unknown` (`EADDRNOTAVAIL`). `layer` gives both to a program.
  *
- * `start` runs a program on the host, which may use its `Dialer` and `Listener`: it ends when the host crashes and is run
- * again, from the beginning, when the host is up again. A program that fails is an event (`failed`) and a warning in the log.
+ * `start` runs a program on the host, which may use its `Dialer` and `Listener`. It, its scope and what it has started in there
+ * last until the host crashes; when the host is up again, it is run from the beginning. A program that fails is an event
+ * (`failed`) and a warning in the log.
  *
  * @category models
  * @since 0.1.0
@@ -328,7 +329,10 @@ const hostOf = (network: MemoryNetwork, host: Host, scope: Scope.Scope): TestHos
     layer: Layer.succeedContext(own),
     start: (program) =>
       Effect.contextWith((context) => {
-        const here = Effect.scopedWith((scope) => Effect.provideContext(program, Context.add(own, Scope.Scope, scope)))
+        // what it has started stays, as with a service that has come up
+        const here = Effect.scopedWith((scope) =>
+          Effect.andThen(Effect.provideContext(program, Context.add(own, Scope.Scope, scope)), Effect.never)
+        )
         const started = startOn(host, here, context, (cause) => {
           network.happened({ what: "failed", from: host.name })
           Effect.runForkWith(context)(Effect.logWarning(`a program on ${host.name} has failed`, cause))

@@ -15,8 +15,8 @@
  * - What goes wrong on one connection, a bad request or a reset, ends that connection and nothing else.
  * - When the scope closes, a peer stops listening and closes its connections at once.
  * - To have a peer on a host of a `TestNetwork`, provide it the host's `layer`, from which a proxy also dials on. With the
- *   host's `start` it ends when the host crashes and is there again afterwards; a program ends with its scope, so go on for
- *   ever: `host.start(Effect.andThen(TestPeers.echo({ address: "db:5432" }), Effect.never))`.
+ *   host's `start`, `host.start(TestPeers.echo({ address: "db:5432" }))`, it is gone when the host crashes and there again
+ *   afterwards.
  *
  * **Example** (A client behind a proxy, all in memory)
  *

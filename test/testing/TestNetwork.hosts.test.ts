@@ -195,6 +195,18 @@ describe("TestHost.start", () => {
     }).pipe(on(), Effect.tap(() => Effect.sync(() => assert.deepStrictEqual(runs, { started: 3, ended: 3 }))))
   })
 
+  it.effect("keeps what a program has started when the program itself has ended", () =>
+    Effect.gen(function*() {
+      const network = yield* TestNetwork.TestNetwork
+      const web = yield* host("web")
+      yield* web.start(Listener.Listener.use(({ bind }) => bind("0.0.0.0:80")))
+      yield* network.settle
+      yield* web.dialer.dial("web:80")
+      yield* network.bounce("web")
+      yield* web.dialer.dial("web:80")
+      yield* network.crash("web")
+    }).pipe(on()))
+
   it.effect("waits with a program for a host that is down", () =>
     Effect.gen(function*() {
       const { program, runs } = counting()
