@@ -14,6 +14,7 @@ import * as TestPeers from "../../src/testing/TestPeers.ts"
 import { notes, schema } from "../support/grpcServer.ts"
 import { describeOnNetworks } from "../support/network.ts"
 import { reasonOf } from "../support/reason.ts"
+import { temporaryFolder } from "../support/servers.ts"
 
 const connect = (peer: TestPeers.GrpcPeer, options: Partial<Grpc.ConnectOptions> = {}) =>
   Effect.provide(Grpc.Grpc.use((grpc) => grpc.connect({ url: peer.url, schema, ...options })), Grpc.layer)
@@ -115,6 +116,15 @@ describeOnNetworks("TestPeers.grpcServer", (test) => {
       const peer = yield* TestPeers.grpcServer({ services: [all], tls })
       assert.match(peer.url, /^https:/)
       const channel = yield* connect(peer, { tls: { ca: authority.certificate } })
+      assert.deepStrictEqual(yield* channel.unary("test.Notes/One", { text: "x" }), say("one x"))
+    }))
+
+  test("listens on a unix socket", () =>
+    Effect.gen(function*() {
+      const path = `${yield* temporaryFolder}/grpc.sock`
+      const peer = yield* TestPeers.grpcServer({ services: [all], address: { path } })
+      assert.strictEqual(peer.url, `unix:${path}`)
+      const channel = yield* connect(peer)
       assert.deepStrictEqual(yield* channel.unary("test.Notes/One", { text: "x" }), say("one x"))
     }))
 

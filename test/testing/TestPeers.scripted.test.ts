@@ -200,6 +200,14 @@ describeOnNetworks("TestPeers.scripted", (test) => {
       assert.include(error.message, "no luck")
     }))
 
+  test("says that it could not reply on a connection that is closed", () =>
+    Effect.gen(function*() {
+      const close = run((connection) => connection.close)
+      const peer = yield* scripted({ script: [expect("a"), close, reply("x")] })
+      yield* Effect.flatMap(dial(peer), (client) => client.write("a"))
+      assert.deepInclude(yield* Effect.flip(peer.done), { step: 3, expected: "to send its reply" })
+    }))
+
   test("dies of what a script throws", () =>
     Effect.gen(function*() {
       const bug = new Error("a bug in the test")
