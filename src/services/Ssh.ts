@@ -38,21 +38,37 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import { cast } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
-import type { DialError } from "../errors/DialError.ts"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { DialError, DialErrorReason } from "../errors/DialError.ts"
 import { SshError, type SshErrorReason } from "../errors/SshError.ts"
 import { scopedUnlessFailed } from "../internal/net/duplex.ts"
 import * as Observe from "../internal/observe.ts"
 import * as Command from "../internal/proxy/command.ts"
 import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
+import type { Connection } from "../internal/ssh/connection.ts"
+import * as FakeCommands from "../internal/ssh/fake/commands.ts"
+import * as FakeConnection from "../internal/ssh/fake/connection.ts"
+import { memoryFiles } from "../internal/ssh/fake/files.ts"
 import { Observer } from "../internal/ssh/observe.ts"
 import * as Pool from "../internal/ssh/pool.ts"
+import type {
+  Command as RunningCommand,
+  CommandAnswer,
+  CommandHandler,
+  CommandRequest
+} from "../internal/ssh/testServer/command.ts"
+import { serveFiles } from "../internal/ssh/testServer/sftp.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
 import type * as SshProcess from "./SshProcess.ts"
@@ -230,3 +246,197 @@ export const pool = (options: PoolOptions = {}): Effect.Effect<Ssh["Service"], n
  */
 export const layerPooled = (options?: PoolOptions): Layer.Layer<Ssh, never, Dialer> =>
   Layer.fresh(Layer.effect(Ssh, pool(options)))
+
+/**
+ * A command, a shell or a subsystem that a test answers.
+ *
+ * **Details**
+ *
+ * - `kind` is `"exec"`, `"shell"` or `"subsystem"`; `command` is the command line, or the name of the subsystem; `user`, `env`
+ *   and `terminal` are what the program asked for.
+ * - `stdin` is what the program sends, up to its end. `stdout` and `stderr` write, no faster than the program reads.
+ * - `signals` are those that the program sends, once it runs. Until then a signal ends the command.
+ * - `windowSize` and `windowChanges` say how large the terminal is.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export interface TestCommand extends RunningCommand {}
+
+/**
+ * What a command comes to: an exit code, its output with exit code 0, all of it (`{ stdout, stderr, code }`, where a `code` of
+ * `null` says nothing of how it ended), or a signal that ended it (`{ signal: "TERM" }`). Nothing at all is exit code 0.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export type TestAnswer = CommandAnswer
+
+/**
+ * Answers a command: at once, or with an effect that has the command in its hands and is interrupted when the program closes
+ * it. One that fails or dies has its message on the error output, and exit code 255.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export type TestHandler<R = never> = FakeCommands.Handler<R>
+
+/**
+ * Answers commands: one handler for all, or what each command line answers. Others are then not found, as in a shell (exit code
+ * 127).
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export type TestCommands<R = never> = FakeCommands.Commands<R>
+
+/**
+ * What servers do in a test. What a program uses and a test does not give is a defect that says so.
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export interface TestHandlers<R = never> {
+  /** What commands do. */
+  readonly exec?: TestCommands<R> | undefined
+  /** What a login shell does. */
+  readonly shell?: TestHandler<R> | undefined
+  /** Subsystems by name. */
+  readonly subsystems?: Readonly<Record<string, TestHandler<R>>> | undefined
+  /**
+   * The files that all servers have to begin with, by path; a path that ends with `/` is a folder. They are in memory and live
+   * as long as the layer.
+   */
+  readonly files?: Readonly<Record<string, string | Uint8Array>> | undefined
+  /** Says why a server cannot be reached or lets nobody in: what it fails with, `connect` fails with. Default: all can be. */
+  readonly connect?: ((settings: SshSettings) => Effect.Effect<void, DialErrorReason | SshErrorReason, R>) | undefined
+  /** Anything else of a session, or in place of it: `{ dialer }`, `{ forwardLocal: ... }`. */
+  readonly session?: Partial<SshSession.SshSession> | undefined
+}
+
+/** What handlers need. */
+type TestServices<H> = H extends TestHandlers<infer R> ? unknown extends R ? never : Exclude<R, Scope.Scope> : never
+
+const isDialReason = Schema.is(DialErrorReason)
+
+const missing = (part: string) => new Error(`Ssh.layerTest: no handler for \`${part}\``)
+const dying = (part: string) => () => Effect.die(missing(part))
+const dyingStream = (part: string) => () => Stream.die(missing(part))
+
+/** What a session cannot do in a test, by what is given. */
+const lacking = (
+  { exec, files, shell, subsystems = {} }: TestHandlers,
+  session: SshSession.SshSession
+): Partial<SshSession.SshSession> => ({
+  ...(exec === undefined ? { exec: dying("exec"), execute: dying("exec") } : {}),
+  ...(shell === undefined ? { shell: dying("shell") } : {}),
+  subsystem: (name) =>
+    Object.hasOwn(subsystems, name) ? session.subsystem(name) : Effect.die(missing(`subsystems.${name}`)),
+  ...(files === undefined ?
+    {
+      sftp: Effect.die(missing("files")),
+      upload: dying("files"),
+      uploadProgress: dyingStream("files"),
+      download: dying("files"),
+      downloadProgress: dyingStream("files"),
+      downloadBytes: dying("files")
+    } :
+    {}),
+  dialer: { connectTimeout: session.dialer.connectTimeout, dial: dying("session.dialer") },
+  listener: { bind: dying("session.listener") },
+  forwardLocal: dying("session.forwardLocal"),
+  forwardRemote: dying("session.forwardRemote"),
+  forwardDynamic: dying("session.forwardDynamic"),
+  forwardRemoteDynamic: dying("session.forwardRemoteDynamic"),
+  forward: dying("session.forward")
+})
+
+/**
+ * SSH for unit tests: handlers answer, and nothing is sent anywhere.
+ *
+ * **Details**
+ *
+ * - Every server can be reached, with any user; ways to log in, host keys, `jump` and `proxyCommand` are not looked at, and no
+ *   key is read. `connect` decides otherwise.
+ * - What a session does with its channels is done as always: `execute` with its limits and timeouts, streams with
+ *   backpressure, signals, terminals, SFTP, uploads and downloads, also over SCP where a handler of `exec` speaks it. A command
+ *   that is interrupted or whose scope ends interrupts its handler.
+ * - A session that is closed fails all that is under way with `ConnectionLost`.
+ * - Time is that of Effect's clock, so timeouts are tested with `TestClock`.
+ *
+ * To test with the real protocol, logins and forwarding use `TestPeers.sshServer` of `hawser/testing`.
+ *
+ * **Example** (A deployment that is tried without a server)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ssh, SshAuth } from "hawser"
+ *
+ * const Test = Ssh.layerTest({
+ *   exec: {
+ *     "systemctl restart app": 0,
+ *     "systemctl is-active app": "active\n",
+ *     "journalctl -u app": ({ stdout }) => Effect.andThen(stdout("started\n"), Effect.never)
+ *   },
+ *   files: { "/srv/app/version": "1\n" }
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const ssh = yield* Ssh.Ssh
+ *   const session = yield* ssh.connect({ host: "web-1", username: "ops", auth: SshAuth.none })
+ *   yield* session.upload(new TextEncoder().encode("2\n"), "/srv/app/version")
+ *   yield* session.execute("systemctl restart app")
+ *   return (yield* session.execute("systemctl is-active app")).text
+ * }).pipe(Effect.scoped, Effect.provide(Test))
+ * ```
+ *
+ * @category testing
+ * @since 0.1.0
+ */
+export const layerTest = <const H extends TestHandlers<unknown>>(
+  handlers: H
+): Layer.Layer<Ssh, never, TestServices<H>> =>
+  Layer.fresh(Layer.effect(
+    Ssh,
+    Effect.gen(function*() {
+      const given: TestHandlers = cast(handlers)
+      const { connect, exec = {}, files, shell, subsystems = {} } = given
+      const context = Context.omit(Scope.Scope)(yield* Effect.context())
+      const clock = yield* Clock.Clock
+      const memory = files === undefined ? undefined : memoryFiles(files, () => clock.currentTimeMillisUnsafe())
+      const command = FakeCommands.handlerOfAll(exec)
+      const fork = yield* FiberSet.makeRuntime<never, void>()
+      const run = (effect: Effect.Effect<void>) => {
+        const fiber = fork(effect)
+        return () => fiber.interruptUnsafe()
+      }
+      const sessions = new Set<Connection>()
+      // those that are open are lost before their handlers end
+      yield* Effect.addFinalizer(() => Effect.forEach(sessions, ({ close }) => close, { discard: true }))
+
+      const handlerOf = ({ command: name, kind }: CommandRequest): CommandHandler => {
+        const handler = kind === "exec" ? command : kind === "shell" ? shell : subsystems[name]
+        if (handler !== undefined) return FakeCommands.provided(handler, context)
+        return memory === undefined ? dying(name) : serveFiles({ files: memory })
+      }
+      return over(Effect.fnUntraced(function*(settings) {
+        const port = settings.port ?? 22
+        const name = nameOf(settings, port)
+        yield* (connect?.(settings) ?? Effect.void).pipe(
+          Effect.mapError((reason) =>
+            isDialReason(reason)
+              ? new DialError({ target: `${settings.host}:${port}`, hop: "direct", reason })
+              : new SshError({ server: name, reason })
+          ),
+          Effect.provideContext(context)
+        )
+        const connection = yield* FakeConnection.connect({ name, user: settings.username, handlerOf, run })
+        yield* Effect.acquireRelease(
+          Effect.sync(() => sessions.add(connection)),
+          () => Effect.sync(() => sessions.delete(connection))
+        )
+        const session = SshSession.make(connection, name, { connectTimeout: Duration.seconds(10), env: settings.env })
+        return { ...session, ...lacking(given, session), ...given.session }
+      }))
+    })
+  ))

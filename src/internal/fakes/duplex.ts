@@ -1,4 +1,4 @@
-import { Duplex } from "node:stream"
+import { Duplex, type DuplexOptions } from "node:stream"
 import { guardErrors } from "../net/owner.ts"
 
 type Done = (error?: Error | null) => void
@@ -15,7 +15,7 @@ const systemError = (syscall: "read" | "write", code: "ECONNRESET" | "EPIPE" | "
  * other end has room for more.
  */
 export class FakeDuplex extends Duplex {
-  private peer: FakeDuplex | undefined
+  protected peer: FakeDuplex | undefined
   private writing: Done | undefined
   private endTold = false
 
@@ -31,8 +31,8 @@ export class FakeDuplex extends Duplex {
     return [a, b]
   }
 
-  protected constructor() {
-    super({ allowHalfOpen: true, highWaterMark: 64 * 1024 })
+  protected constructor(options: DuplexOptions = {}) {
+    super({ allowHalfOpen: true, highWaterMark: 64 * 1024, ...options })
     guardErrors(this)
   }
 
