@@ -88,10 +88,11 @@ const handlers = (seen: Seen, wire: Wire) => {
   }
 }
 
-const tlsOf = ({ certificates }: Path["Service"]) =>
-  certificates === undefined
-    ? {}
-    : { tls: { ...certificates.server, ...(certificates.client === undefined ? {} : { ca: certificates.ca }) } }
+const tlsOf = ({ certificates }: Path["Service"]) => {
+  if (certificates === undefined) return {}
+  const { ca, client, server } = certificates
+  return { tls: { ...server, ...(client === undefined ? {} : { ca, requestClientCertificate: true }) } }
+}
 
 /** Serves at the end of a path for as long as the scope lives. */
 export const serve = Effect.fnUntraced(function*(path: Path["Service"]) {
