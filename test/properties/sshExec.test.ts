@@ -207,4 +207,17 @@ describe("SSH commands", () => {
       }).pipe(Effect.scoped, Effect.provide(onNetwork(trouble))),
     seeded(1000)
   )
+
+  it.effect("that get a changed packet fail with words that say so, whatever the cipher", () =>
+    Effect.gen(function*() {
+      const network = yield* TestNetwork.TestNetwork
+      const server = yield* TestPeers.sshServer({ exec: () => outputBytes })
+      const ssh = Ssh.make(yield* Dialer.Dialer)
+      yield* network.rule(cutting("corrupt", false, 50_000).rule)
+      for (const cipher of ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"]) {
+        const settings = { ...server.settings, algorithms: { cipher: [cipher] } }
+        const error = yield* Effect.flip(network.run(ssh.execute(settings, "print")))
+        assert.include(error.message, "the SSH connection is gone: a packet was changed on its way", cipher)
+      }
+    }).pipe(Effect.scoped, Effect.provide(TestNetwork.layer())))
 })

@@ -51,9 +51,11 @@ export interface ClientOptions {
 /** What a peer says, as part of a line that people read. */
 const printable = (words: string) => words.replace(/\p{Cc}+/gu, " ").trim()
 
-/** The words of an error, for those who read logs: where a packet fails its check, OpenSSL has none. */
+/** What ssh2 says of a packet that fails its check: OpenSSL's words, which are none where the addon calls it, or its own. */
+const wasChanged = /^error:00000000:|unable to authenticate data|^Invalid MAC$/
+
 const wordsOf = ({ message }: Error) =>
-  message.startsWith("error:00000000:") ? "a packet was changed on its way" : printable(message)
+  wasChanged.test(message) ? "a packet was changed on its way" : printable(message)
 
 /** A packet has 32 KiB, and ssh2 copies one that comes in two reads: not many should. */
 const readSize = 128 * 1024
