@@ -14,9 +14,8 @@
  * - `grpcServer` is a `GrpcServer` that lists its calls; `inTurn` makes handlers of prepared answers.
  * - What goes wrong on one connection, a bad request or a reset, ends that connection and nothing else.
  * - When the scope closes, a peer stops listening and closes its connections at once.
- * - To have a peer on a host of a `TestNetwork`, provide it the host's `layer`, from which a proxy also dials on. With the
- *   host's `start`, `host.start(TestPeers.echo({ address: "db:5432" }))`, it is gone when the host crashes and there again
- *   afterwards.
+ * - To have a peer on a host of a `TestNetwork`, provide it the host's `layer`, from which a proxy also dials on. With
+ *   `host.start(TestPeers.echo({ address: "db:5432" }))` it ends when the host crashes and is there again with it.
  *
  * **Example** (A client behind a proxy, all in memory)
  *

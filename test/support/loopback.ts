@@ -92,13 +92,6 @@ export const takeUntil = (socket: Duplex, marker: string): Effect.Effect<Buffer,
   })
 }
 
-/** Says a last word and hangs up. */
-export const hangUp = (socket: Net.Socket, word: string | Buffer): Effect.Effect<never, Gone> =>
-  Effect.suspend(() => {
-    socket.end(word)
-    return Effect.fail(gone())
-  })
-
 /** Passes bytes on in both directions until both have ended, or one side fails. */
 export const relay = (a: Net.Socket, b: Net.Socket): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {

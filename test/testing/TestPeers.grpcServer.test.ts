@@ -55,7 +55,7 @@ describeOnNetworks("TestPeers.grpcServer", (test) => {
         assert.isTrue(Exit.isSuccess(ended(call) ?? Exit.fail("it goes on")), call.method)
         assert.deepStrictEqual(call.metadata.text["x-from"], ["test"])
       }
-    }))
+    }), 30_000)
 
   test("answers in turn, with the last answer for good", () =>
     Effect.gen(function*() {
@@ -75,7 +75,7 @@ describeOnNetworks("TestPeers.grpcServer", (test) => {
       const stream = Stream.runCollect(channel.serverStream("test.Notes/Down", {}))
       assert.lengthOf(yield* stream, 1)
       assert.include((yield* Effect.flip(stream)).message, "starting")
-    }))
+    }), 30_000)
 
   test("sees that a call goes on, and that it was cancelled", () =>
     Effect.gen(function*() {
@@ -117,7 +117,7 @@ describeOnNetworks("TestPeers.grpcServer", (test) => {
       assert.match(peer.url, /^https:/)
       const channel = yield* connect(peer, { tls: { ca: authority.certificate } })
       assert.deepStrictEqual(yield* channel.unary("test.Notes/One", { text: "x" }), say("one x"))
-    }))
+    }), 30_000)
 
   test("listens on a unix socket", () =>
     Effect.gen(function*() {

@@ -72,7 +72,7 @@ describe("peers on the hosts of a test network", () => {
     Effect.gen(function*() {
       const network = yield* TestNetwork.TestNetwork
       const db = yield* network.host("db")
-      yield* db.start(Effect.andThen(TestPeers.echo({ address: "db:5432" }), Effect.never))
+      yield* db.start(TestPeers.echo({ address: "db:5432" }))
       yield* network.settle
       assert.strictEqual(yield* ask("db:5432"), "ping\n")
       yield* network.bounce("db")

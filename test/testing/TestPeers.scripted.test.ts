@@ -241,7 +241,7 @@ describeOnNetworks("TestPeers.scripted", (test) => {
       yield* secure.write("secret\r\n")
       assert.strictEqual(yield* secure.readLine(), "ok")
       yield* peer.done
-    }))
+    }), 30_000)
 
   test("goes through the script with each of several clients", () =>
     Effect.gen(function*() {

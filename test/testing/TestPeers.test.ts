@@ -115,7 +115,7 @@ describeOnNetworks("TestPeers.echo", (test) => {
       const client = yield* Effect.provide(dial(echo.address), Tls.layer({ ca: authority.certificate }))
       yield* client.write("secret\n")
       assert.strictEqual(yield* client.readLine(), "secret")
-    }))
+    }), 30_000)
 })
 
 describe("TestPeers.echo", () => {
@@ -132,7 +132,7 @@ describe("TestPeers.echo", () => {
         assert.isTrue(sent.equals(yield* client.readExactly(sent.length)))
         yield* Fiber.join(writing)
       }).pipe(Effect.scoped, Effect.provide(Layer.merge(Dialer.layer, Listener.layer)))
-    ))
+    ), 30_000)
 
   it.live("fails as its listener does", () =>
     Effect.gen(function*() {
@@ -323,7 +323,7 @@ describeOnNetworks("TestPeers.httpProxy", (test) => {
       const client = yield* Effect.provide(dial(echo.address), layer)
       yield* client.write("hello\n")
       assert.strictEqual(yield* client.readLine(), "hello")
-    }))
+    }), 30_000)
 
   test("hands on what comes right behind the request", () =>
     Effect.gen(function*() {
