@@ -46,7 +46,7 @@ export class File extends Thing {
     const end = Math.min(this.size, offset + size)
     if (offset >= end) return Buffer.alloc(0)
     const read = Buffer.alloc(end - offset)
-    this.bytes.copy(read, 0, offset, Math.min(end, this.bytes.length))
+    if (offset < this.bytes.length) this.bytes.copy(read, 0, offset, end)
     return read
   }
 
