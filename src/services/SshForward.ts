@@ -262,8 +262,12 @@ const toTarget = (dialer: Dialer["Service"], target: Target.Target, options: For
   }
 }
 
-/** Leads each connection to where its SOCKS client wants to. */
-const bySocks = (dialer: Dialer["Service"], options: DynamicOptions): Forwarding.Route => {
+/**
+ * Leads each connection to where its SOCKS client wants to.
+ *
+ * @internal
+ */
+export const bySocks = (dialer: Dialer["Service"], options: DynamicOptions): Forwarding.Route => {
   const after = Duration.fromInputUnsafe(options.handshakeTimeout ?? "10 seconds")
   const late = Effect.fail(new ReadTimeout({ after, received: 0 }))
   return Effect.fnUntraced(function*(duplex, to) {

@@ -198,10 +198,11 @@ const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
     assert.strictEqual(meaning.decision, "success")
     assert.isAtLeast(said, meaning.bytes.length)
   }
-  const rest = bytes.subarray(intact ? meaning.bytes.length : Math.max(0, said - heard.bytes.length), said)
+  const all = bytes.subarray(0, said)
+  const rest = all.subarray(meaning.bytes.length)
   // a reset overtakes what the peer has not sent yet
-  const arrived = speech.ending === "reset" ? rest.subarray(0, heard.bytes.length) : rest
-  assert.strictEqual(heard.bytes.toString("hex"), arrived.toString("hex"))
+  if (speech.ending === "reset") assert.isTrue((intact ? rest : all).includes(heard.bytes))
+  else assert.isTrue((intact ? rest : all.subarray(said - heard.bytes.length)).equals(heard.bytes))
   yield* Scope.close(scope, Exit.void)
   yield* Fiber.join(server)
 })
