@@ -41,15 +41,13 @@ export class MemoryDuplex extends Duplex implements End {
   /** The stream has room for another piece. As a socket, an end reads ahead up to its high-water mark. */
   private wanted = true
   private endDelivered = false
-  private isReset = false
-  private isLost = false
-  /** The peer is closed and has said so: nothing can be written any more. */
-  private refused = false
+  private resets = false
+  isForgotten = false
   /** The part of a write for which there was no room yet. */
   private unsent: { rest: Buffer; readonly done: (error?: Error) => void } | undefined
   private scheduled = false
-  /** This end takes only so many bytes a second, and has taken them. */
-  private resting = false
+  /** This end takes only so many bytes a second, and has taken them; ends the pause. */
+  private stopResting: (() => void) | undefined
 
   /** The road that leads here. */
   private readonly road: Road
@@ -86,14 +84,13 @@ export class MemoryDuplex extends Duplex implements End {
 
   /** Closes this end and resets the connection instead of ending it (`net.Socket.resetAndDestroy`). */
   resetAndDestroy(): this {
-    this.isReset = true
+    this.resets = true
     return this.destroy()
   }
 
   /** Closes this end without a word to the peer, as when the power fails. */
   vanish(): void {
-    this.isLost = true
-    this.destroy(systemError("read", "ECONNRESET"))
+    this.forget("ECONNRESET")
   }
 
   override _read(): void {
@@ -102,19 +99,20 @@ export class MemoryDuplex extends Duplex implements End {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
-    if (this.refused) return done(systemError("write", "EPIPE"))
     this.bytesWritten += chunk.length
     this.unsent = { rest: chunk, done }
     this.send()
   }
 
   override _final(done: () => void): void {
-    this.outgoing.signal("end")
+    if (!this.isForgotten) this.outgoing.signal("end")
     done()
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (!this.isLost) this.outgoing.signal(this.isReset || this.incoming.arrived > 0 ? "reset" : "end")
+    if (this.isForgotten) this.outgoing.dropGathered()
+    else this.outgoing.signal(this.resets || this.incoming.arrived > 0 ? "reset" : "end")
+    this.stopResting?.()
     done(error)
     this.settle(systemError("write", "ECANCELED"))
   }
@@ -141,27 +139,34 @@ export class MemoryDuplex extends Duplex implements End {
 
   /** Breaks the connection at this end, as a reset from the network does. */
   onReset(): void {
-    this.isReset = true
-    this.schedule()
-  }
-
-  onRefused(): void {
-    this.refused = true
+    this.outgoing.drop()
+    if (this.destroyed || this.isForgotten) return
+    this.isForgotten = true
+    this.road.happened("reset")
     this.schedule()
   }
 
   onTimeout(): void {
-    this.destroy(systemError("read", "ETIMEDOUT"))
+    this.forget("ETIMEDOUT")
   }
 
   onRoom(): void {
     if (this.unsent !== undefined) this.schedule()
   }
 
+  private forget(code: "ECONNRESET" | "ETIMEDOUT"): void {
+    this.isForgotten = true
+    this.destroy(systemError("read", code))
+  }
+
   private send(): void {
     const { unsent } = this
     if (unsent === undefined) return
-    unsent.rest = this.refused ? unsent.rest.subarray(unsent.rest.length) : this.outgoing.send(unsent.rest)
+    if (this.isForgotten) {
+      // a reset behind the end of the stream shows only in writing, any other one as soon as all is read
+      return this.incoming.ended ? this.settle(systemError("write", "EPIPE")) : undefined
+    }
+    unsent.rest = this.outgoing.send(unsent.rest)
     if (unsent.rest.length === 0) this.settle()
   }
 
@@ -184,7 +189,7 @@ export class MemoryDuplex extends Duplex implements End {
   }
 
   private step(): void {
-    if (this.isReset) return this.breakOff()
+    if (this.isForgotten && !this.incoming.ended) return this.breakOff()
     this.send()
     // who was told that a write is done may have closed this end
     if (this.destroyed || !this.wanted) return
@@ -196,14 +201,13 @@ export class MemoryDuplex extends Duplex implements End {
   }
 
   private deliverWhenRested(): void {
-    if (this.resting) return
+    if (this.stopResting !== undefined) return
     const before = this.bytesRead
     this.deliver()
     const { link, timeline } = this.road
     if (link.readRate === Infinity) return
-    this.resting = true
-    timeline.at(timeline.now() + (this.bytesRead - before) / link.readRate * 1000, () => {
-      this.resting = false
+    this.stopResting = timeline.at(timeline.now() + (this.bytesRead - before) / link.readRate * 1000, () => {
+      this.stopResting = undefined
       this.schedule()
     })
   }
@@ -216,12 +220,7 @@ export class MemoryDuplex extends Duplex implements End {
   }
 
   private breakOff(): void {
-    if (this.endDelivered) {
-      // nobody reads any more: only a writer finds out
-      this.refused = true
-      return this.settle(systemError("write", "EPIPE"))
-    }
     while (this.incoming.arrived > 0 && !this.destroyed) this.deliver()
-    this.destroy(systemError("read", "ECONNRESET"))
+    this.forget("ECONNRESET")
   }
 }

@@ -1,23 +1,23 @@
+import { fullSegment } from "./link.ts"
 import { Ring } from "./ring.ts"
 import { cross, type Outcome, type Persistence, type Road, type Sent } from "./road.ts"
 
 /** One end of a connection, as what is under way sees it. */
 export interface End {
   readonly destroyed: boolean
+  /** Its system knows nothing of the connection any more: whatever still comes for it is answered by a reset. */
+  readonly isForgotten: boolean
   /** There is something new to read, or the end of it. */
   readonly onArrival: () => void
   /** The connection is broken. */
   readonly onReset: () => void
-  /** The peer takes nothing more. */
-  readonly onRefused: () => void
   /** The peer has not been heard of for too long. */
   readonly onTimeout: () => void
   /** There is room again for what this end has to send. */
   readonly onRoom: () => void
 }
 
-/** `refuse` is the answer to bytes for an end that is closed. */
-type Kind = "data" | "end" | "refuse" | "reset"
+type Kind = Exclude<Sent["kind"], "connect" | "accept">
 
 interface Segment {
   readonly kind: Kind
@@ -27,14 +27,6 @@ interface Segment {
 
 /** As Linux has it: 200 ms at first, at most two minutes, and about a quarter of an hour in all. */
 const retransmission: Persistence = { first: 200, longest: 120_000, total: 924_600 }
-
-/** The most bytes that go over a road together, unless it is clear. */
-const segmentSize = 16 * 1024
-
-/** What has been gathered by then goes: a packet of Ethernet is full. */
-const fullSegment = 1460
-
-const wireKind = (kind: Kind): Sent["kind"] => kind === "refuse" ? "reset" : kind
 
 /**
  * One direction of a connection: bytes in the order in which they were sent, then the end of the stream or a reset. All of
@@ -58,7 +50,7 @@ export class Flight {
   private passed = 0
   /** Somebody on the way has ended the stream: what is sent goes nowhere. */
   private cut = false
-  /** Where each write ends, where they are kept apart. */
+  /** Where writes that are kept apart begin and end, counted as `passed` is. */
   private readonly boundaries: Array<number> = []
   /** The end has been sent. */
   private finished = false
@@ -79,20 +71,19 @@ export class Flight {
   /** Takes as much as there is room for and gives back the rest. */
   send(chunk: Buffer): Buffer {
     if (this.cut) {
-      this.back().signal("refuse")
+      this.back().signal("reset")
       return chunk.subarray(chunk.length)
     }
     const rest = this.ring.put(chunk)
     const size = chunk.length - rest.length
     if (size === 0) return rest
     this.road.happened("send", size)
-    if (this.road.link.coalesce > 0) this.gather(size)
-    else this.launch("data", size)
+    this.gather(size)
     return rest
   }
 
   /** Sends the end of the stream, or a reset, behind everything else. */
-  signal(kind: "end" | "refuse" | "reset"): void {
+  signal(kind: "end" | "reset"): void {
     if (kind === "end") {
       if (this.finished) return
       this.finished = true
@@ -103,12 +94,8 @@ export class Flight {
 
   /** The next bytes that are delivered together. */
   take(): Buffer {
-    const [boundary] = this.boundaries
-    const most = Math.min(this.road.link.fragment(this.road.random), boundary ?? Infinity, this.arrived)
-    if (boundary !== undefined) {
-      if (most === boundary) this.boundaries.shift()
-      else this.boundaries[0] = boundary - most
-    }
+    const { link, random } = this.road
+    const most = Math.min(link.fragment(random), link.readPiece, this.untilBoundary(), this.arrived)
     this.arrived -= most
     const piece = this.ring.take(most)
     this.road.happened("receive", most)
@@ -118,18 +105,31 @@ export class Flight {
 
   /** Forgets what is under way; what has arrived can still be read. */
   drop(): void {
+    this.dropGathered()
     this.stopCrossing?.()
-    this.stopGathering?.()
-    this.stopCrossing = this.stopGathering = undefined
+    this.stopCrossing = undefined
     this.underway = []
-    this.gathered = 0
     this.ring.keep(this.arrived)
+  }
+
+  /** Forgets what has not left yet. */
+  dropGathered(): void {
+    this.stopGathering?.()
+    this.stopGathering = undefined
+    this.ring.keep(this.ring.size - this.gathered)
+    this.gathered = 0
+  }
+
+  private untilBoundary(): number {
+    const taken = this.passed - this.arrived
+    while (this.boundaries[0] !== undefined && this.boundaries[0] <= taken) this.boundaries.shift()
+    return (this.boundaries[0] ?? Infinity) - taken
   }
 
   private gather(size: number): void {
     this.gathered += size
     const { link, timeline } = this.road
-    if (this.gathered >= fullSegment) this.depart()
+    if (link.coalesce === 0 || this.gathered >= fullSegment) this.depart()
     else this.stopGathering ??= timeline.at(timeline.now() + link.coalesce, () => this.depart())
   }
 
@@ -143,8 +143,9 @@ export class Flight {
 
   private launch(kind: Kind, size: number): void {
     if (this.road.isClear && this.underway.length === 0) return this.land(kind, size)
-    for (let left = size; left > segmentSize; left -= segmentSize) this.enqueue(kind, segmentSize)
-    this.enqueue(kind, size === 0 ? 0 : (size - 1) % segmentSize + 1)
+    const { segment } = this.road.link
+    for (let left = size; left > segment; left -= segment) this.enqueue(kind, segment)
+    this.enqueue(kind, size === 0 ? 0 : (size - 1) % segment + 1)
   }
 
   private enqueue(kind: Kind, size: number): void {
@@ -162,7 +163,7 @@ export class Flight {
     const { due, kind, size } = next
     this.stopCrossing = cross(
       this.road,
-      { kind: wireKind(kind), offset: this.passed, size },
+      { kind, offset: this.passed, size },
       due,
       retransmission,
       (outcome) => {
@@ -199,37 +200,30 @@ export class Flight {
   }
 
   private land(kind: Kind, size: number): void {
-    if (this.receiver.destroyed) this.bounce(size)
-    else if (kind === "reset" || kind === "refuse") {
-      this.road.happened("reset")
-      if (kind === "refuse" && this.ended) this.receiver.onRefused()
-      else this.receiver.onReset()
-    } else {
-      this.passed += size
-      this.arrived += size
-      if (this.road.link.keepsWritesApart && size > 0) this.boundaries.push(size)
-      if (kind === "end") {
-        this.ended = true
-        this.road.happened("end")
-      }
-      this.receiver.onArrival()
+    if (this.receiver.destroyed) return this.bounce(kind)
+    if (kind === "reset") return this.receiver.onReset()
+    if (this.road.link.keepsWritesApart) this.boundaries.push(this.passed, this.passed + size)
+    this.passed += size
+    this.arrived += size
+    if (kind === "end") {
+      this.ended = true
+      this.road.happened("end")
     }
+    this.receiver.onArrival()
   }
 
-  /** Bytes for an end that is closed are answered by a reset, the end of the stream by nothing. */
-  private bounce(size: number): void {
-    if (size === 0) return
+  /** Bytes for an end that is closed are answered by a reset; the end of the stream only where nobody expects it. */
+  private bounce(kind: Kind): void {
+    if (kind === "reset" || (kind === "end" && !this.receiver.isForgotten)) return
     this.arrived = 0
     this.ring.keep(0)
-    this.back().signal("refuse")
+    this.back().signal("reset")
     this.sender.onRoom()
   }
 
   /** Breaks the connection for both ends after `count` more bytes. */
   private sever(kind: Kind, count: number): void {
     if (count > 0) this.land(kind, count)
-    this.drop()
-    this.road.happened("reset")
     this.receiver.onReset()
     this.sender.onReset()
   }

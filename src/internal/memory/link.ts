@@ -47,9 +47,21 @@ export interface Link {
   readonly keepsWritesApart: boolean
   readonly bufferSize: number
   readonly readRate: number
+  /** The most bytes that a slow receiver takes at once. */
+  readonly readPiece: number
+  /** The most bytes that are under way together, unless they arrive at once. */
+  readonly segment: number
   /** What is sent arrives at once. */
   readonly isImmediate: boolean
 }
+
+/** So many bytes fill a packet of Ethernet. */
+export const fullSegment = 1460
+
+const largestSegment = 16 * 1024
+
+/** What comes of a rate in a tenth of a second: slow links and readers are slow all the time, not now and then. */
+const tenth = (rate: number) => atLeastOne(rate / 10)
 
 const atLeastOne = (bytes: number) => Math.max(1, Math.floor(bytes))
 
@@ -88,6 +100,7 @@ const noLatency = () => 0
 export const linkOf = (options: LinkOptions): Link => {
   const latency = latencyOf(options.latency)
   const bandwidth = options.bandwidth === undefined ? Infinity : Math.max(1e-3, options.bandwidth)
+  const readRate = options.readRate === undefined ? Infinity : Math.max(1e-3, options.readRate)
   const coalesce = options.coalesce === undefined || options.coalesce === false ? 0 : millis(options.coalesce)
   return {
     latency: latency ?? noLatency,
@@ -96,7 +109,9 @@ export const linkOf = (options: LinkOptions): Link => {
     coalesce,
     keepsWritesApart: options.coalesce === false,
     bufferSize: atLeastOne(options.bufferSize ?? 4 * 1024 * 1024),
-    readRate: options.readRate === undefined ? Infinity : Math.max(1e-3, options.readRate),
+    readRate,
+    readPiece: tenth(readRate),
+    segment: Math.min(largestSegment, Math.max(fullSegment, tenth(bandwidth))),
     isImmediate: latency === undefined && bandwidth === Infinity && coalesce === 0
   }
 }

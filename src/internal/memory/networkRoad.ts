@@ -17,8 +17,6 @@ export interface Surroundings {
   readonly happened: (event: Omit<NetworkEvent, "at">) => void
 }
 
-const drop: Verdict = { _tag: "Drop" }
-
 /** The way from one host to another, for one direction of one connection. */
 export class NetworkRoad implements Road {
   private version = -1
@@ -54,12 +52,15 @@ export class NetworkRoad implements Road {
     this.refresh()
     return this.clear
   }
+  get isDown(): boolean {
+    return !this.to.isUp
+  }
   get isOrphaned(): boolean {
     return this.from.crashes !== this.crashes
   }
 
   judge(sent: Sent): Verdict | undefined {
-    return this.to.isUp ? this.network.rules.judge(this.packet(sent)) : drop
+    return this.network.rules.judge(this.packet(sent))
   }
 
   whenChanged(changed: () => void): () => void {
@@ -85,6 +86,6 @@ export class NetworkRoad implements Road {
     if (this.version === this.network.version) return
     this.version = this.network.version
     this.current = this.network.linkBetween(this.from, this.to)
-    this.clear = this.current.isImmediate && this.to.isUp && this.network.rules.isEmpty
+    this.clear = this.current.isImmediate && !this.isDown && this.network.rules.isEmpty
   }
 }

@@ -13,6 +13,8 @@ export interface Road {
   readonly link: Link
   /** What is sent arrives at once, whatever it is. */
   readonly isClear: boolean
+  /** Nobody is there, where it leads: everything is lost. */
+  readonly isDown: boolean
   /** Who sent has crashed since: nobody sends again what was lost. */
   readonly isOrphaned: boolean
   readonly judge: (sent: Sent) => Verdict | undefined
@@ -35,10 +37,13 @@ export interface Persistence {
 }
 
 const pass: Outcome = { _tag: "Pass" }
+const drop: Verdict = { _tag: "Drop" }
 
 /**
  * Takes a packet over a road: it is judged when it is due. What is dropped is sent again as TCP does, with pauses that
  * double, and at once when the rules have changed; what is held waits for that. Gives what stops it.
+ *
+ * Who has crashed sends nothing again, except resets: those answer what others send again.
  */
 export const cross = (
   road: Road,
@@ -52,15 +57,17 @@ export const cross = (
   let pause = persistence.first
   let firstDrop: number | undefined
   let stop: () => void
-  const sendAgain = () => road.isOrphaned ? lost() : arrive()
-  const arrive = () => {
-    const verdict = road.judge(sent) ?? pass
+  const isOrphaned = () => road.isOrphaned && sent.kind !== "reset"
+  const judge = () => road.judge(sent) ?? pass
+  const sendAgain = () => isOrphaned() ? lost() : arrive()
+  const arrive = (judged = judge) => {
+    const verdict = road.isDown ? drop : judged()
     switch (verdict._tag) {
       case "Drop": {
         const now = timeline.now()
         firstDrop ??= now
         road.happened("drop", sent.size)
-        if (road.isOrphaned) return lost()
+        if (isOrphaned()) return lost()
         if (now - firstDrop >= persistence.total) {
           road.happened("timeout")
           return lost()
@@ -82,19 +89,19 @@ export const cross = (
       }
       case "Hold": {
         road.happened("hold", sent.size)
-        stop = road.whenChanged(arrive)
+        stop = road.whenChanged(() => arrive())
         return
       }
       case "Delay": {
         road.happened("delay", sent.size)
-        stop = timeline.at(timeline.now() + Duration.toMillis(verdict.by), () => arrived(pass))
+        stop = timeline.at(timeline.now() + Duration.toMillis(verdict.by), () => arrive(() => pass))
         return
       }
       default:
         arrived(verdict)
     }
   }
-  stop = timeline.at(due, arrive)
+  stop = timeline.at(due, () => arrive())
   return () => stop()
 }
 
@@ -113,6 +120,7 @@ export const roadWithout = (options: LinkOptions): Road => ({
   random: Math.random,
   link: linkOf(options),
   isClear: true,
+  isDown: false,
   isOrphaned: false,
   judge: () => undefined,
   whenChanged: () => nothing,
