@@ -207,6 +207,13 @@ const client = Effect.fnUntraced(function*(input: typeof ClientCase.Type) {
   yield* Fiber.join(server)
 })
 
+const faults = {
+  resetAt: NetworkRule.resetAt,
+  endAt: NetworkRule.endAt,
+  corruptAt: NetworkRule.corruptAt,
+  silentAt: NetworkRule.silentAt
+}
+
 const PathCase = Schema.Struct({
   seed: between(0, 1_000_000),
   link: Link,
@@ -245,7 +252,7 @@ const path = Effect.fnUntraced(function*(given: typeof PathCase.Type) {
   })
   if (fault !== null) {
     const { at, port, rule, toServer } = fault
-    yield* network.rule(NetworkRule.when({ port, toServer }, NetworkRule[rule](at)))
+    yield* network.rule(NetworkRule.when({ port, toServer }, faults[rule](at)))
   }
   const sent = Buffer.from(Array.from({ length: times }, () => message).flat())
     .subarray(0, 100 * link.fragment)
