@@ -99,18 +99,19 @@ export class AuthenticationFailed extends Schema.TaggedError<AuthenticationFaile
 }
 
 /**
- * The two sides could not agree, or the peer does not speak SSH; `detail` says what happened.
+ * The two sides could not agree, the peer does not speak SSH, or the connection was lost before they were through, without a
+ * word of the server, which is `closed`; `detail` says what happened.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>("hawser/SshError/HandshakeFailed")(
   "HandshakeFailed",
-  { detail: Schema.String, cause: Schema.optional(Schema.Defect()) }
+  { detail: Schema.String, closed: Schema.optional(Schema.Boolean), cause: Schema.optional(Schema.Defect()) }
 ) {
   /** Whether trying again could succeed. */
   get isRetryable(): boolean {
-    return false
+    return this.closed === true
   }
   override get message(): string {
     return `the SSH handshake failed: ${this.detail}`

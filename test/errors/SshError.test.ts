@@ -6,6 +6,7 @@ import {
   ChannelRefused,
   CommandTimeout,
   ConnectionLost,
+  HandshakeFailed,
   HandshakeTimeout,
   HostKeyRejected,
   OutputTooLarge,
@@ -57,6 +58,8 @@ describe("SshError", () => {
   it("is worth another try when the connection, the time or the server's resources ran out", () => {
     assert.isTrue(error(new ConnectionLost({ detail: "gone" })).isRetryable)
     assert.isTrue(error(new HandshakeTimeout({ after: Duration.seconds(1), phase: "the login" })).isRetryable)
+    assert.isTrue(error(new HandshakeFailed({ detail: "the server closed it", closed: true })).isRetryable)
+    assert.isFalse(error(new HandshakeFailed({ detail: "no cipher in common" })).isRetryable)
     assert.isTrue(error(new ChannelRefused({ code: 4, detail: "too many" })).isRetryable)
     assert.isFalse(error(new ChannelRefused({ code: 1, detail: "prohibited" })).isRetryable)
     assert.isFalse(error(new AuthenticationFailed({ tried: [], remaining: [] })).isRetryable)

@@ -57,6 +57,10 @@ const wasChanged = /^error:00000000:|unable to authenticate data|^Invalid MAC$/
 const wordsOf = ({ message }: Error) =>
   wasChanged.test(message) ? "a packet was changed on its way" : printable(message)
 
+/** Whether the connection has failed, and not what came over it. */
+const isLoss = (error: Error) =>
+  Reflect.get(error, "level") === "client-socket" || error.message === "Connection lost before handshake"
+
 /** A packet has 32 KiB, and ssh2 copies one that comes in two reads: not many should. */
 const readSize = 128 * 1024
 
@@ -81,7 +85,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
   })
   yield* Effect.addFinalizer(() => close)
 
-  const over = (detail: string, cause?: Error): void => {
+  const over = (detail: string, closed: boolean, cause?: Error): void => {
     life.end(detail, cause)
     // ssh2 half-closes at most, which leaves channels open for as long as the server likes
     if (Deferred.isDoneUnsafe(handshake.ready)) return void duplex.destroy()
@@ -89,6 +93,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     handshake.fail(
       new HandshakeFailed({
         detail: instead === "" ? detail : `${detail}; it does not speak SSH but sent ${JSON.stringify(instead)}`,
+        ...(closed && instead === "" ? { closed } : {}),
         ...(cause === undefined ? {} : { cause })
       })
     )
@@ -109,9 +114,9 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     return theirs === undefined ? login.endedBy(error) : Algorithms.mismatch(offer, theirs)
   }
 
-  let goodbye = "the server closed it"
+  let goodbye = ""
   let banner = ""
-  const closed = () => over(goodbye)
+  const closed = () => over(`the server closed it${goodbye}`, goodbye === "")
   client
     .on("handshake", (agreed) => Deferred.doneUnsafe(handshake.agreed, Effect.succeed(Algorithms.negotiated(agreed))))
     .on("banner", (text) => {
@@ -122,7 +127,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     .on("error", (error: Error) => {
       const reason = reasonOf(error)
       if (reason !== undefined) handshake.fail(reason)
-      over(wordsOf(error), error)
+      over(wordsOf(error), isLoss(error), error)
     })
     .on("end", closed)
     .on("close", closed)
@@ -167,7 +172,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
     upkeep.listen(duplex)
   })
   Protocol.onDisconnect(client, (words) => {
-    if (words !== "") goodbye += `: ${printable(words)}`
+    if (words !== "") goodbye = `: ${printable(words)}`
   })
   const exchange = yield* Exchange.takeOver(client)
 
