@@ -202,7 +202,7 @@ export const connect = Effect.fnUntraced(function*(duplex: Duplex, options: Clie
         })
       )
   )
-  const stopAsking = upkeep.start(() => over("Keepalive timeout"))
+  const stopAsking = upkeep.start(() => over("Keepalive timeout", true))
   life.onLost(stopAsking)
   yield* Effect.addFinalizer(() => Effect.sync(stopAsking))
   Packets.lend(client, duplex)
