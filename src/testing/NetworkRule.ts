@@ -127,8 +127,11 @@ export const end: Verdict = { _tag: "End", after: 0 }
  */
 export const corrupt: Verdict = { _tag: "Corrupt", at: undefined }
 
+/** Whether a packet has the byte at an offset, or comes behind it. */
+const reaches = (packet: Packet, offset: number) => packet.offset + Math.max(1, packet.size) > offset
+
 const cut = (offset: number, verdict: (after: number) => Verdict): NetworkRule => (packet) =>
-  packet.kind === "data" && packet.offset + packet.size > offset || packet.kind === "end" && packet.offset >= offset
+  (packet.kind === "data" || packet.kind === "end") && reaches(packet, offset)
     ? verdict(Math.max(0, offset - packet.offset))
     : undefined
 
@@ -157,7 +160,7 @@ export const endAt = (offset: number): NetworkRule => cut(offset, (after) => ({ 
  * @since 0.1.0
  */
 export const silentAt = (offset: number): NetworkRule => (packet) =>
-  packet.kind !== "connect" && packet.kind !== "accept" && packet.offset + packet.size > offset ? drop : undefined
+  packet.kind !== "connect" && packet.kind !== "accept" && reaches(packet, offset) ? drop : undefined
 
 /**
  * Turns over one bit of the byte with this offset, counted from 0, of a direction.

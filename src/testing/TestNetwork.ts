@@ -366,8 +366,7 @@ const testNetwork = (network: MemoryNetwork, activity: Activity, clock: Clock.Cl
     crash: (name) =>
       scoped(() => {
         const host = network.hosts.add(name)
-        network.crash(host)
-        return () => network.start(host)
+        return network.crash(host)
       }),
     bounce: (name) =>
       Effect.sync(() => {

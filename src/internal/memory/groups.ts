@@ -1,38 +1,50 @@
-import { normalize } from "./hosts.ts"
 import type { NetworkRule, Verdict } from "./rules.ts"
 
 /** One host, or several. */
 export type HostNames = string | ReadonlyArray<string>
 
-/** Whether a packet goes from a host of one group to one of the other; without the other: to any that is not of the first. */
-type Crosses = (from: string, to: string) => boolean
+/** Whether something goes from one host to another. */
+export type Crosses = (from: string, to: string) => boolean
 
-const setOf = (hosts: HostNames) => new Set((typeof hosts === "string" ? [hosts] : hosts).map(normalize))
-
-/** Whether something goes from one group of hosts to the other, either way. */
-export const between = (a: HostNames, b: HostNames | undefined): Crosses => {
+/**
+ * Whether something goes from one group of hosts to the other, either way; without the other: to any that is not of the
+ * first. `nameOf` gives the name of the host that is meant.
+ */
+export const between = (a: HostNames, b: HostNames | undefined, nameOf: (host: string) => string): Crosses => {
+  const setOf = (hosts: HostNames) => new Set((typeof hosts === "string" ? [hosts] : hosts).map(nameOf))
   const one = setOf(a)
   const other = b === undefined ? undefined : setOf(b)
   const leads = (from: string, to: string) => one.has(from) && (other === undefined ? !one.has(to) : other.has(to))
   return (from, to) => leads(from, to) || leads(to, from)
 }
 
-/** What separates two groups of hosts until it is taken away, or taken back for some of them. */
-export class Separation {
-  private readonly exempt: Array<Crosses> = []
+interface Separation {
+  readonly rule: NetworkRule
+  /** Whom it lets through again. */
+  readonly exempt: Array<Crosses>
+}
 
-  private readonly crosses: Crosses
+/** What separates groups of hosts, all by the same verdict, until it is taken away, or taken back for some of them. */
+export class Separations {
+  private readonly all = new Set<Separation>()
+
   private readonly verdict: Verdict
-  constructor(crosses: Crosses, verdict: Verdict) {
-    this.crosses = crosses
+  constructor(verdict: Verdict) {
     this.verdict = verdict
+  }
+
+  /** Separates two groups and gives the rule that does, and what ends it. */
+  add(crosses: Crosses): readonly [rule: NetworkRule, remove: () => void] {
+    const exempt: Array<Crosses> = []
+    const rule: NetworkRule = ({ from, to }) =>
+      crosses(from, to) && !exempt.some((open) => open(from, to)) ? this.verdict : undefined
+    const separation = { rule, exempt }
+    this.all.add(separation)
+    return [rule, () => void this.all.delete(separation)]
   }
 
   /** Lets some through again. */
   open(crosses: Crosses): void {
-    this.exempt.push(crosses)
+    for (const { exempt } of this.all) exempt.push(crosses)
   }
-
-  readonly rule: NetworkRule = ({ from, to }) =>
-    this.crosses(from, to) && !this.exempt.some((crosses) => crosses(from, to)) ? this.verdict : undefined
 }

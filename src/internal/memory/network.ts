@@ -2,20 +2,21 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as NetHost from "effect/net/Host"
 import * as NetAddress from "effect/net/NetAddress"
-import { type DialErrorReason, NameNotFound, Refused, Unreachable } from "../../errors/DialError.ts"
+import { type DialErrorReason, NameNotFound } from "../../errors/DialError.ts"
 import { AddressInUse, TcpError, Unknown } from "../../errors/TcpError.ts"
 import { connectFirst } from "../net/happyEyeballs.ts"
 import * as Target from "../net/target.ts"
 import { Waiting } from "../net/waiting.ts"
 import type { Activity } from "./activity.ts"
-import { MemoryDuplex } from "./duplex.ts"
+import type { MemoryDuplex } from "./duplex.ts"
 import { EventLog, type NetworkEvent } from "./eventLog.ts"
-import { between, type HostNames, Separation } from "./groups.ts"
+import { between, type Crosses, type HostNames, Separations } from "./groups.ts"
+import { handshake, unreachable } from "./handshake.ts"
 import { type Host, Hosts, isAddress, isLoopback, isUnspecified, normalize, place } from "./hosts.ts"
-import { type Link, linkOf, type LinkOptions } from "./link.ts"
-import { NetworkRoad, type Surroundings } from "./networkRoad.ts"
-import { cross, type Outcome, type Persistence, type Road } from "./road.ts"
-import { type NetworkRule, Rules, type Verdict } from "./rules.ts"
+import type { Link, LinkOptions } from "./link.ts"
+import { Links } from "./links.ts"
+import type { Surroundings } from "./networkRoad.ts"
+import { type NetworkRule, Rules } from "./rules.ts"
 import { systemError } from "./systemError.ts"
 import type { Timeline } from "./timeline.ts"
 
@@ -38,20 +39,8 @@ export interface Connection {
 /** Who dials when nobody says who does. */
 const clientName = "client"
 
-/** As Linux has it (`tcp_syn_retries`): a second at first, and about two minutes in all. */
-const connecting: Persistence = { first: 1000, longest: 64_000, total: 127_000 }
-
-const drop: Verdict = { _tag: "Drop" }
-const hold: Verdict = { _tag: "Hold" }
-const passed: Outcome = { _tag: "Pass" }
-
 /** An address by which every host reaches itself; systems take the unspecified one as the loopback. */
 const isOwn = (address: string) => isLoopback(address) || isUnspecified(address)
-
-const unreachable = (code: "EHOSTUNREACH" | "ENETDOWN" | "ETIMEDOUT", address: string) =>
-  new Unreachable({ address, code, cause: systemError("connect", code, address) })
-
-const goesThrough = ({ _tag }: Outcome) => _tag === "Pass" || _tag === "Corrupt"
 
 /** RFC 8305, as the operating system's network has it. */
 const attemptDelay = Duration.millis(250)
@@ -61,13 +50,11 @@ export class MemoryNetwork implements Surroundings {
   readonly hosts = new Hosts()
   readonly client: Host
   readonly rules: Rules
-  private readonly separations = new Map<Verdict, Set<Separation>>([[drop, new Set()], [hold, new Set()]])
-  private readonly overrides = new Set<
-    { readonly applies: (from: string, to: string) => boolean; options: LinkOptions }
-  >()
+  private readonly partitions = new Separations({ _tag: "Drop" })
+  private readonly holds = new Separations({ _tag: "Hold" })
+  private readonly links: Links
   private readonly connections = new Set<Connection>()
   private readonly stuck = new Set<{ readonly changed: () => void }>()
-  private readonly links = new Map<string, Link>()
   private numbers = 0
   version = 0
 
@@ -75,7 +62,6 @@ export class MemoryNetwork implements Surroundings {
   readonly random: () => number
   private readonly activity: Activity
   private readonly log: EventLog
-  private readonly defaults: LinkOptions
   constructor(
     timeline: Timeline,
     activity: Activity,
@@ -85,7 +71,7 @@ export class MemoryNetwork implements Surroundings {
     this.timeline = timeline
     this.activity = activity
     this.random = random
-    this.defaults = options.defaults
+    this.links = new Links(options.defaults)
     this.log = new EventLog(options.events)
     this.rules = new Rules(random)
     this.client = this.hosts.add(clientName)
@@ -198,68 +184,22 @@ export class MemoryNetwork implements Surroundings {
       })
     })
 
-  /** Asks one host, at one address, for a connection. */
   private attempt(
     from: Host,
     to: Host,
     target: Target.Target,
     address: string
   ): Effect.Effect<MemoryDuplex, DialErrorReason> {
-    return Effect.callback((resume) => {
-      const inet = NetHost.isHostPort(target)
-      const port = inet ? target.port : 0
-      const shown = inet ? place(address, port) : Target.formatPath(address)
-      if (!from.isUp) return resume(Effect.fail(unreachable("ENETDOWN", shown)))
+    return Effect.suspend(() => {
       const number = ++this.numbers
-      const about = { from: from.name, to: to.name, port, connection: number }
-      const there = new NetworkRoad(this, from, to, port, number, true)
-      const back = new NetworkRoad(this, to, from, port, number, false)
-      this.happened({ what: "connect", ...about })
-
-      const lost = () => resume(Effect.fail(unreachable("ETIMEDOUT", shown)))
-      const refused = () => {
-        this.happened({ what: "refused", ...about })
-        // a socket's file is gone with its server
-        const cause = systemError("connect", inet ? "ECONNREFUSED" : "ENOENT", shown)
-        resume(Effect.fail(new Refused({ address: shown, cause })))
-      }
-      const accepted = (waiting: Waiting) => {
-        this.happened({ what: "connected", ...about })
-        const [client, server] = inet
-          ? MemoryDuplex.over(
-            back,
-            there,
-            { address: this.addressFrom(from, address), port: from.nextPort() },
-            { address, port }
-          )
-          : MemoryDuplex.over(back, there)
-        this.remember({ number, target: Target.format(target), from, to, address, client, server, listener: waiting })
-        // the client first: whoever accepts may interrupt the dial, and nobody would close its end
-        resume(Effect.succeed(client))
-        waiting.offer(server)
-      }
-      if (!this.timeline.isOpen) return refused()
-      let stop = this.travel(there, "connect", (outcome) => {
-        const waiting = !goesThrough(outcome) ? undefined : inet ? to.listener(address, port) : to.listenerOn(address)
-        const answered = (outcome: Outcome) =>
-          waiting !== undefined && goesThrough(outcome) ? accepted(waiting) : refused()
-        if (back.isClear) answered(passed)
-        else stop = this.travel(back, "accept", answered, lost)
-      }, lost)
-      return Effect.sync(() => stop())
+      const port = NetHost.isHostPort(target) ? target.port : undefined
+      return handshake(
+        this,
+        { number, from, to, address, port },
+        (client, server, listener) =>
+          this.remember({ number, target: Target.format(target), from, to, address, client, server, listener })
+      )
     })
-  }
-
-  /** Takes a packet that has no bytes over a road, in no less than a turn of the event loop. */
-  private travel(road: Road, kind: "connect" | "accept", arrived: (outcome: Outcome) => void, lost: () => void) {
-    const due = this.timeline.now() + road.link.latency(this.random)
-    return cross(road, { kind, offset: 0, size: 0 }, due, connecting, arrived, lost)
-  }
-
-  private addressFrom(from: Host, address: string): string {
-    if (isLoopback(address)) return address
-    const isSameFamily = (own: string) => own.includes(":") === address.includes(":")
-    return from.addresses.find(isSameFamily) ?? from.addresses[0] ?? address
   }
 
   private remember(connection: Connection): void {
@@ -301,57 +241,63 @@ export class MemoryNetwork implements Surroundings {
     }
   }
 
-  private separate(verdict: Verdict, a: HostNames, b: HostNames | undefined): () => void {
-    const separation = new Separation(between(a, b), verdict)
-    this.separations.get(verdict)?.add(separation)
-    const remove = this.addRule(separation.rule)
+  private separate(separations: Separations, a: HostNames, b: HostNames | undefined): () => void {
+    const [rule, remove] = separations.add(this.between(a, b))
+    const removeRule = this.addRule(rule)
     return () => {
-      this.separations.get(verdict)?.delete(separation)
       remove()
+      removeRule()
     }
   }
 
-  private join(verdict: Verdict, a: HostNames, b: HostNames | undefined): void {
-    for (const separation of this.separations.get(verdict) ?? []) separation.open(between(a, b))
+  private join(separations: Separations, a: HostNames, b: HostNames | undefined): void {
+    separations.open(this.between(a, b))
     this.changed()
   }
 
   partition(a: HostNames, b: HostNames | undefined): () => void {
-    return this.separate(drop, a, b)
+    return this.separate(this.partitions, a, b)
   }
   repair(a: HostNames, b: HostNames | undefined): void {
-    this.join(drop, a, b)
+    this.join(this.partitions, a, b)
   }
   hold(a: HostNames, b: HostNames | undefined): () => void {
-    return this.separate(hold, a, b)
+    return this.separate(this.holds, a, b)
   }
   release(a: HostNames, b: HostNames | undefined): void {
-    this.join(hold, a, b)
+    this.join(this.holds, a, b)
   }
 
   setLink(a: HostNames, b: HostNames | undefined, options: LinkOptions): () => void {
-    const override = { applies: between(a, b), options }
-    this.overrides.add(override)
+    const remove = this.links.set(this.between(a, b), options)
     this.changed()
     return () => {
-      this.overrides.delete(override)
+      remove()
       this.changed()
     }
   }
 
-  /** Takes a host down: what it has open is gone without a word. */
-  crash(host: Host): void {
-    if (!host.isUp) return
+  private between(a: HostNames, b: HostNames | undefined): Crosses {
+    return between(a, b, (host) => this.hosts.find(host)?.name ?? normalize(host))
+  }
+
+  /** Takes a host down: what it has open is gone without a word. Gives what takes it up again, unless others did since. */
+  crash(host: Host): () => void {
+    if (!host.isUp) return () => {}
     host.isUp = false
-    host.crashes++
+    const crash = ++host.crashes
     this.happened({ what: "crash", from: host.name })
-    host.stopAll()
+    this.changed()
     for (const { client, from, server, to } of this.openConnections()) {
       if (from === host) client.vanish()
       if (to === host) server.vanish()
     }
+    // only now: what waits to be accepted would be closed, and its peer would hear of it
+    host.stopAll()
     for (const program of host.programs) program.kill()
-    this.changed()
+    return () => {
+      if (host.crashes === crash) this.start(host)
+    }
   }
 
   /** Takes a host up again, with its programs. */
@@ -360,7 +306,8 @@ export class MemoryNetwork implements Surroundings {
     host.isUp = true
     this.happened({ what: "start", from: host.name })
     this.changed()
-    for (const program of host.programs) program.start()
+    // a program may start others
+    for (const program of [...host.programs]) program.start()
   }
 
   close(): void {
@@ -375,14 +322,7 @@ export class MemoryNetwork implements Surroundings {
   // --- roads
 
   linkBetween(from: Host, to: Host): Link {
-    const key = `${from.name} ${to.name}`
-    let link = this.links.get(key)
-    if (link === undefined) {
-      const applying = [...this.overrides].filter(({ applies }) => applies(from.name, to.name))
-      link = linkOf(Object.assign({}, this.defaults, ...applying.map(({ options }) => options)))
-      this.links.set(key, link)
-    }
-    return link
+    return this.links.between(from.name, to.name)
   }
 
   whenChanged(changed: () => void): () => void {
@@ -395,7 +335,6 @@ export class MemoryNetwork implements Surroundings {
   private changed(): void {
     this.activity.note()
     this.version++
-    this.links.clear()
     for (const waiting of this.stuck) {
       this.timeline.soon(() => {
         if (this.stuck.delete(waiting)) waiting.changed()
