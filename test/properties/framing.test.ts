@@ -9,12 +9,12 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { TcpError, TcpErrorReason } from "../../src/errors/TcpError.ts"
-import type * as Connection from "../../src/services/Connection.ts"
+import * as Connection from "../../src/services/Connection.ts"
 import * as Framing from "../../src/services/Framing.ts"
 import { between, Cut, Link, seeded } from "../support/cases.ts"
-import { connectedPair } from "../support/connections.ts"
 import { forEachFraming, type Subject } from "../support/framings.ts"
 import { cutting, simulated } from "../support/simulated.ts"
+import { connected } from "../support/streams.ts"
 
 const Case = Schema.Struct({
   seed: between(0, 1_000_000),
@@ -27,7 +27,9 @@ const Case = Schema.Struct({
   reading: Schema.Literals(["readFrame", "frames", "runFrames", "in turns"]),
   /** Milliseconds between two frames that are written, and that a frame that was read is thought about. */
   writePause: Schema.Literals([0, 0, 1, 40]),
-  readPause: Schema.Literals([0, 0, 1, 40])
+  readPause: Schema.Literals([0, 0, 1, 40]),
+  /** Milliseconds until somebody looks at the stream that is to be read. */
+  idle: Schema.Literals([0, 0, 2, 10_000])
 })
 
 interface Outcome<A> {
@@ -106,8 +108,9 @@ const check = <A>({ frame, make, plain }: Subject<A>) => (input: typeof Case.Typ
     const cut = bytes.length === 0 ? null : input.cut
     const offset = cut === null ? bytes.length : yield* cutting(cut, bytes.length)
 
-    const pair = yield* connectedPair
-    const [reader, writer] = cut?.toServer === true ? [pair.server, pair.client] : [pair.client, pair.server]
+    const { client, server } = yield* connected()
+    const [incoming, outgoing] = cut?.toServer === true ? [server, client] : [client, server]
+    const writer = yield* Connection.fromDuplex(outgoing)
     const between = pause(input.writePause)
     const writing = {
       "one by one": Effect.forEach(values, (value) => Effect.andThen(between, writer.writeFrame(framing, value))),
@@ -125,6 +128,9 @@ const check = <A>({ frame, make, plain }: Subject<A>) => (input: typeof Case.Typ
     }[input.writing]
     // those who write find out too that a connection breaks
     yield* Effect.forkChild(Effect.ignore(Effect.andThen(writing, writer.closeWrite)))
+    // what has happened to a stream before it is read counts too
+    yield* pause(input.idle)
+    const reader = yield* Connection.fromDuplex(incoming)
     const { frames, reason } = yield* collect<A>(
       (take) => readings[input.reading](reader, framing, take),
       input.readPause
