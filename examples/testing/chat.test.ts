@@ -1,0 +1,64 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema, Stream } from "effect"
+import { Connection, Framing, TcpServer } from "hawser"
+import { NetworkRule, TestNetwork } from "hawser/testing"
+import { chat } from "./chat.ts"
+import { simulated } from "./simulated.ts"
+
+const members = ["ann", "bob", "cem"]
+const messages = 5
+
+const natural = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+/** Whose connection breaks, in which direction, and after how many bytes. */
+const Fault = Schema.Struct({ member: Schema.Literals(members), toServer: Schema.Boolean, at: natural(80) })
+
+/** A member comes, says what it has to say, and listens until its connection ends or nobody says any more. */
+const member = Effect.fnUntraced(function*(name: string) {
+  const network = yield* TestNetwork.TestNetwork
+  const { dialer } = yield* network.host(name)
+  const heard: Array<string> = []
+  yield* Effect.gen(function*() {
+    const connection = yield* Connection.fromDuplex(yield* dialer.dial("chat:6667"))
+    const listening = connection.frames(Framing.lines()).pipe(
+      Stream.runForEach((line) => Effect.sync(() => heard.push(line)))
+    )
+    const speaking = Effect.forEach(
+      Array.from({ length: messages }),
+      (_, i) => Effect.delay(connection.write(`${name} ${i}\n`), "1 second"),
+      { discard: true }
+    )
+    yield* Effect.all([listening, speaking], { concurrency: "unbounded" })
+  }).pipe(Effect.timeout("1 minute"), Effect.scoped, Effect.ignore)
+  return { name, heard }
+})
+
+describe("a chat", () => {
+  it.effect.prop(
+    "tells everybody what the others say, in order and once, whatever happens to connections",
+    { seed: Schema.Int, latency: natural(500), fragment: natural(9), faults: Schema.Array(Fault) },
+    ({ faults, fragment, latency, seed }) =>
+      Effect.gen(function*() {
+        const network = yield* TestNetwork.TestNetwork
+        yield* Effect.forkScoped(chat)
+        for (const { at, member, toServer } of faults) {
+          const [from, to] = toServer ? [member, "chat"] : ["chat", member]
+          yield* network.rule(NetworkRule.when({ from, to }, NetworkRule.resetAt(at)))
+        }
+        const told = yield* Effect.forEach(members, member, { concurrency: "unbounded" })
+        const broken = new Set<string>(faults.map(({ member }) => member))
+        for (const { heard, name } of told) {
+          for (const other of members.filter((other) => other !== name)) {
+            const lines = heard.filter((line) => line.startsWith(other))
+            // no gaps, nothing twice, nothing in pieces
+            assert.deepStrictEqual(lines, lines.map((_, i) => `${other} ${i}`))
+            if (!broken.has(name) && !broken.has(other)) assert.strictEqual(lines.length, messages)
+          }
+        }
+      }).pipe(
+        Effect.provide(TcpServer.layer({ host: "chat", port: 6667 })),
+        simulated({ seed, defaults: { latency: { min: 0, max: latency }, fragment: { min: 1, max: 1 + fragment } } })
+      ),
+    { arbitrary: { runs: 100 }, timeout: 60_000 }
+  )
+})
