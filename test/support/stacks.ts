@@ -188,30 +188,31 @@ export const stacks = {
   ] satisfies ReadonlyArray<Stack>
 }
 
-/**
- * Defines a test for each way: it runs in simulated time on a network of its own, uses nothing of the machine's network and
- * leaves nothing behind.
- */
+/** What goes over a way. */
+type Traffic = (way: Way) => Effect.Effect<
+  unknown,
+  unknown,
+  Dialer.Dialer | Dns.Dns | Listener.Listener | TestNetwork.TestNetwork | Scope.Scope
+>
+
+/** Runs something over a way, in simulated time, on a network of its own. Gives what happened there. */
+export const over = (stack: Stack, traffic: Traffic, options?: TestNetwork.NetworkOptions) =>
+  TestNetwork.TestNetwork.use((network) =>
+    Effect.andThen(network.run(Effect.scoped(Effect.flatMap(make(stack), traffic))), network.events)
+  ).pipe(Effect.provide(TestNetwork.layer(options)))
+
+/** Defines a test for each way: it uses nothing of the machine's network and leaves nothing behind. */
 export const onStacks = (
   title: string,
   ways: ReadonlyArray<Stack>,
-  body: (way: Way) => Effect.Effect<
-    unknown,
-    unknown,
-    Dialer.Dialer | Dns.Dns | Listener.Listener | TestNetwork.TestNetwork | Scope.Scope
-  >,
+  traffic: Traffic,
   options?: TestNetwork.NetworkOptions
 ): void => {
   describe(title, () => {
     for (const stack of ways) {
       it.effect(
         `with ${nameOf(stack)}`,
-        () =>
-          TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(Effect.flatMap(make(stack), body)))).pipe(
-            Effect.provide(TestNetwork.layer(options)),
-            leavesNothing,
-            opensNoPort
-          ),
+        () => over(stack, traffic, options).pipe(leavesNothing, opensNoPort),
         30_000
       )
     }

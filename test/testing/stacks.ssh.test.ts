@@ -2,4 +2,4 @@
 import { onStacks, stacks } from "../support/stacks.ts"
 import { ssh } from "../support/stackTraffic.ts"
 
-onStacks("SSH over the test network", stacks.all, (way) => ssh(way, 300_000))
+onStacks("SSH over the test network", stacks.all, (way) => ssh(way, 100_000))
