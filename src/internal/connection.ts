@@ -384,6 +384,8 @@ export class ConnectionCore implements Owner {
   private endWrites(): Effect.Effect<void, TcpError> {
     const { duplex } = this
     const done = () => duplex.writableFinished ? Exit.void : failure(this.broken ?? new Reset({ code: "EPIPE" }))
+    // a closed connection has no side left to end, whether or not its stream was ended on the way
+    if (this.local) return failure(new Closed())
     if (duplex.writableFinished) return Exit.void
     if (!duplex.writableEnded) {
       const reason = this.unwritable()

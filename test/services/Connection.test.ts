@@ -90,6 +90,14 @@ describe("Connection.write", () => {
       peer.unstall()
     }))
 
+  it.effect("closeWrite fails with Closed on a connection that is closed", () =>
+    Effect.gen(function*() {
+      const { connection, peer } = yield* scriptedConnection
+      yield* connection.close
+      assert.isTrue(peer.writableFinished)
+      assert.strictEqual((yield* reasonOf(connection.closeWrite))["_tag"], "Closed")
+    }))
+
   it.effect("closeWrite ends our side; reading goes on; writing fails with Closed", () =>
     Effect.gen(function*() {
       const { connection, peer } = yield* scriptedConnection

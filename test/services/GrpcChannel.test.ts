@@ -132,7 +132,7 @@ const suite = (test: NetworkTest) => {
       const data = new Uint8Array(70_000).map((_, i) => i)
       const reply = yield* channel.unary("greeter.v1.Greeter/Echo", { data })
       assert.deepStrictEqual(reply["data"], data)
-    }))
+    }), 60_000)
 
   test("turns statuses into reasons, with their trailers", () =>
     Effect.gen(function*() {
