@@ -13,6 +13,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts", "examples/testing/*.test.ts"],
     exclude: ["test/peers/**"],
+    // a busy machine is no failure; what hangs is found all the same
+    testTimeout: 30_000,
     typecheck: { enabled: true, include: ["test/**/*.test-d.ts"], tsconfig: "tsconfig.json" },
     coverage: { include: ["src/**"], reporter: ["text-summary", "html"] }
   }
