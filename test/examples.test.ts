@@ -47,7 +47,7 @@ describe("examples", () => {
     }
   })
 
-  for (const document of ["README.md", "docs/grpc.md", "docs/ssh.md"]) {
+  for (const document of ["README.md", "docs/grpc.md", "docs/ssh.md", "docs/testing.md"]) {
     it(`${document} shows the examples as they are`, () => {
       const text = readFileSync(`${root}${document}`, "utf8")
       const shown = [...text.matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([\s\S]*?)```\n/g)]
