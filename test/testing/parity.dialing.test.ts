@@ -1,15 +1,17 @@
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as NetAddress from "effect/net/NetAddress"
+import * as Option from "effect/Option"
 import type { DialTarget } from "../../src/internal/net/target.ts"
 import * as Tls from "../../src/layers/Tls.ts"
 import * as Connection from "../../src/services/Connection.ts"
 import * as ConnectionLog from "../../src/services/ConnectionLog.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
+import * as TestNetwork from "../../src/testing/TestNetwork.ts"
 import { describeParity } from "../support/network.ts"
 import { failureOf, withoutChance } from "../support/parity.ts"
-import { temporaryFolder } from "../support/servers.ts"
+import { blackhole, temporaryFolder } from "../support/servers.ts"
 import { connected } from "../support/streams.ts"
 
 const loopback = { host: "127.0.0.1", port: 0 }
@@ -24,6 +26,15 @@ const portOf = (address: NetAddress.SocketAddress) => NetAddress.isInetAddress(a
 
 /** A port on which nobody listens any more. */
 const freePort = Effect.map(Effect.scoped(bind(loopback)), ({ address }) => portOf(address))
+
+/** Where nobody answers: a server whose backlog is full, or a host that cannot be reached. */
+const silent = Effect.flatMap(
+  Effect.serviceOption(TestNetwork.TestNetwork),
+  Option.match({
+    onNone: () => Effect.map(blackhole, (port) => `127.0.0.1:${port}`),
+    onSome: (network) => Effect.andThen(network.host("silent"), network.partition("silent")).pipe(Effect.as("silent:1"))
+  })
+)
 
 describeParity("a dial", (test) => {
   for (const [host, address] of [["127.0.0.1", "127.0.0.1"], ["localhost", "127.0.0.1"], ["[::1]", "[::1]"]]) {
@@ -82,6 +93,19 @@ describeParity("a dial", (test) => {
         })
       }))
   }
+
+  test("gives up on a host that does not answer", () =>
+    Effect.gen(function*() {
+      const target = yield* silent
+      const { message, ...told } = yield* refusal(target, { connectTimeout: "50 millis" })
+      assert.deepStrictEqual(told, {
+        error: "DialError: ConnectTimeout",
+        hop: "direct",
+        after: "50ms",
+        phase: "the connection"
+      })
+      assert.strictEqual(message, `${withoutChance(target)}: timed out after 50ms while waiting for the connection`)
+    }))
 
   test("gives up on a peer that accepts and says nothing, and says for what it waited", () =>
     Effect.gen(function*() {
