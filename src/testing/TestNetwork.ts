@@ -317,7 +317,14 @@ const listenerOf = (network: MemoryNetwork, on?: Host) =>
     })
   })
 
-const hostOf = (network: MemoryNetwork, host: Host, scope: Scope.Scope): TestHost => {
+/** What the network's layer lives in. */
+interface Surroundings {
+  readonly activity: Activity
+  readonly clock: Clock.Clock
+  readonly scope: Scope.Scope
+}
+
+const hostOf = (network: MemoryNetwork, host: Host, { activity, clock, scope }: Surroundings): TestHost => {
   const own = Context.make(Dialer.Dialer, dialerOf(network, host)).pipe(
     Context.add(Listener.Listener, listenerOf(network, host))
   )
@@ -337,16 +344,18 @@ const hostOf = (network: MemoryNetwork, host: Host, scope: Scope.Scope): TestHos
           network.happened({ what: "failed", from: host.name })
           Effect.runForkWith(context)(Effect.logWarning(`a program on ${host.name} has failed`, cause))
         })
-        return Scope.addFinalizer(scope, started.stop)
+        // finalizers may take their time, and nobody else moves the clock any more
+        return Scope.addFinalizer(scope, Effect.orDie(autopilot(started.stop, clock, activity)))
       })
   }
 }
 
-const testNetwork = (network: MemoryNetwork, activity: Activity, clock: Clock.Clock, scope: Scope.Scope) => {
+const testNetwork = (network: MemoryNetwork, surroundings: Surroundings) => {
+  const { activity, clock } = surroundings
   const scoped = (begin: () => () => void) =>
     Effect.asVoid(Effect.acquireRelease(Effect.sync(begin), (end) => Effect.sync(end)))
   return TestNetwork.of({
-    host: (name, options) => Effect.sync(() => hostOf(network, network.hosts.add(name, options?.addresses), scope)),
+    host: (name, options) => Effect.sync(() => hostOf(network, network.hosts.add(name, options?.addresses), surroundings)),
     name: (name, answer) => scoped(() => network.hosts.answer(name, answer)),
     link: (a, b, options) => scoped(() => network.setLink(a, b, options)),
     rule: (rule) => scoped(() => network.addRule(rule)),
@@ -429,7 +438,7 @@ const make = Effect.fnUntraced(function*(options: NetworkOptions) {
   return Context.make(Dialer.Dialer, dialerOf(network, network.client)).pipe(
     Context.add(Listener.Listener, listenerOf(network)),
     Context.add(Dns.Dns, nameService(network.hosts)),
-    Context.add(TestNetwork, testNetwork(network, activity, clock, scope)),
+    Context.add(TestNetwork, testNetwork(network, { activity, clock, scope })),
     Context.add(Clock.Clock, clock),
     Context.add(Random.Random, random)
   )

@@ -72,11 +72,11 @@ export const handshake = (
           { address, port }
         )
       made(client, server, waiting)
+      // the other host has crashed since it answered
+      if (back.isOrphaned) server.vanish()
       // the client first: whoever accepts may interrupt the dial, and nobody would close its end
       resume(Effect.succeed(client))
-      // the other host may be gone since it has answered
-      if (back.isOrphaned) server.vanish()
-      else waiting.offer(server)
+      if (!server.destroyed) waiting.offer(server)
     }
     if (!network.timeline.isOpen) return refused()
     let stop = travel(there, "connect", (outcome) => {
