@@ -1,7 +1,6 @@
 /** A network of its own for each case of a property. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Dialer from "../../src/services/Dialer.ts"
 import type * as Listener from "../../src/services/Listener.ts"
@@ -33,7 +32,7 @@ export const simulated = <A, E>(
     const network = yield* TestNetwork.TestNetwork
     yield* network.run(Effect.andThen(Effect.scoped(body), Effect.sleep(afterwards)))
     assert.deepStrictEqual(yield* network.connections, [])
-  }).pipe(Effect.provide(Layer.fresh(TestNetwork.layer({ seed, defaults: linkOptions(link) }))))
+  }).pipe(Effect.provide(TestNetwork.layer({ seed, defaults: linkOptions(link) })))
 
 /** Cuts the network's connections where `size` bytes would be sent, at least one; gives after how many. */
 export const cutting = Effect.fnUntraced(function*(cut: typeof Cut.Type, size: number) {
