@@ -25,7 +25,6 @@ const follow = (channel: GrpcChannel.GrpcChannel) =>
 const feed = GrpcServer.layer({
   host: "feed",
   port: 50051,
-  drainTimeout: 0,
   services: [
     GrpcServer.service(schema, "feed.Feed", {
       Follow: GrpcServer.serverStream(({ number }) =>
