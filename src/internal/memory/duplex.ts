@@ -110,8 +110,10 @@ export class MemoryDuplex extends Duplex implements End {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (this.isForgotten) this.outgoing.dropGathered()
-    else this.outgoing.signal(this.resets || this.incoming.arrived > 0 ? "reset" : "end")
+    if (this.isForgotten) {
+      this.outgoing.dropGathered()
+      this.incoming.discard()
+    } else this.outgoing.signal(this.resets || this.incoming.arrived > 0 ? "reset" : "end")
     this.stopResting?.()
     done(error)
     this.settle(systemError("write", "ECANCELED"))

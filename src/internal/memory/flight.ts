@@ -112,6 +112,13 @@ export class Flight {
     this.ring.keep(this.arrived)
   }
 
+  /** Forgets what has arrived, and so much more, as nobody will read it. The sender goes on, as one who probes a closed window. */
+  discard(more = 0): void {
+    this.ring.skip(this.arrived + more)
+    this.arrived = 0
+    this.sender.onRoom()
+  }
+
   /** Forgets what has not left yet. */
   dropGathered(): void {
     this.stopGathering?.()
@@ -200,7 +207,7 @@ export class Flight {
   }
 
   private land(kind: Kind, size: number): void {
-    if (this.receiver.destroyed) return this.bounce(kind)
+    if (this.receiver.destroyed) return this.bounce(kind, size)
     if (kind === "reset") return this.receiver.onReset()
     if (this.road.link.keepsWritesApart) this.boundaries.push(this.passed, this.passed + size)
     this.passed += size
@@ -213,12 +220,10 @@ export class Flight {
   }
 
   /** Bytes for an end that is closed are answered by a reset; the end of the stream only where nobody expects it. */
-  private bounce(kind: Kind): void {
+  private bounce(kind: Kind, size: number): void {
     if (kind === "reset" || (kind === "end" && !this.receiver.isForgotten)) return
-    this.arrived = 0
-    this.ring.keep(0)
     this.back().signal("reset")
-    this.sender.onRoom()
+    this.discard(size)
   }
 
   /** Breaks the connection for both ends after `count` more bytes. */

@@ -5,17 +5,18 @@
 export class Ring {
   size = 0
   private start = 0
-  private bytes: Buffer
+  /** None before they are needed: most connections of a large network are idle. */
+  private bytes = Buffer.alloc(0)
 
   private readonly limit: number
   constructor(limit: number) {
     this.limit = limit
-    this.bytes = Buffer.allocUnsafe(Math.min(limit, 256))
   }
 
   /** Takes as much of `chunk` as there is room for and gives back the rest. */
   put(chunk: Buffer): Buffer {
     const fitting = Math.min(chunk.length, this.limit - this.size)
+    if (fitting === 0) return chunk
     if (this.size + fitting > this.bytes.length) this.grow(this.size + fitting)
     const end = (this.start + this.size) % this.bytes.length
     const untilWrap = Math.min(fitting, this.bytes.length - end)
@@ -29,9 +30,16 @@ export class Ring {
   take(count: number): Buffer {
     const taken = Buffer.allocUnsafe(Math.min(count, this.size))
     this.copyTo(taken, taken.length)
-    this.start = (this.start + taken.length) % this.bytes.length
-    this.size -= taken.length
+    this.skip(taken.length)
     return taken
+  }
+
+  /** Forgets the oldest bytes. */
+  skip(count: number): void {
+    const skipped = Math.min(count, this.size)
+    if (skipped === 0) return
+    this.start = (this.start + skipped) % this.bytes.length
+    this.size -= skipped
   }
 
   /** Forgets everything but the oldest bytes. */
@@ -52,7 +60,7 @@ export class Ring {
   }
 
   private grow(needed: number): void {
-    const larger = Buffer.allocUnsafe(Math.min(this.limit, 2 ** Math.ceil(Math.log2(needed))))
+    const larger = Buffer.allocUnsafe(Math.min(this.limit, Math.max(256, 2 ** Math.ceil(Math.log2(needed)))))
     this.copyTo(larger, this.size)
     this.bytes = larger
     this.start = 0
