@@ -12,6 +12,7 @@
  *   dropped is sent again, as TCP does, after pauses that double from 200 milliseconds to two minutes, and at once when the
  *   rules of the network have changed. After about a quarter of an hour the sender gives up: its end fails with
  *   `ETIMEDOUT`. A request for a connection is sent again after a second, two, four, for about two minutes.
+ * - What is sent to a host that is down is lost whatever the rules say, also when it was delayed.
  * - What `random` gives, and `chance`, comes from the network's seed: use it instead of `Math.random`, or the test cannot be
  *   repeated.
  *

@@ -29,8 +29,12 @@
  * The layer brings its own `Clock` and `Random`. Provide it to the test itself (`Layer.provideMerge`), not only to the layers
  * under test, or `TestClock.adjust` in the test does not wait for the network.
  *
- * Real time is never waited for, except for work on other threads (files, zlib, the making of keys). TLS and SSH draw
- * randomness of their own, so that the sizes of what they send can differ between two runs of the same seed.
+ * Real time is never waited for, except for files. Other work on other threads (zlib, WebCrypto, the making of keys) cannot
+ * be seen: a timeout that is due meanwhile fires first. TLS and SSH draw randomness of their own, so that the sizes of what
+ * they send can differ between two runs of the same seed.
+ *
+ * Two ends that answer each other for ever on a link without latency never let the clock go on. A program that repeats
+ * something for ever keeps `run` going up to its `limit`, by default 24 simulated hours: give it a shorter one.
  *
  * What the operating system alone does (backlogs, routing, TCP's windows and probes) is not imitated. Keep one test on
  * loopback beside those on this network.
@@ -206,7 +210,8 @@ export interface OpenConnection {
  *
  * `start` runs a program on the host, which may use its `Dialer` and `Listener`. It, its scope and what it has started in there
  * last until the host crashes; when the host is up again, it is run from the beginning. A program that fails is an event
- * (`failed`) and a warning in the log.
+ * (`failed`) and a warning in the log. At the end of the network programs are interrupted, and their finalizers get the
+ * simulated time that they need.
  *
  * @category models
  * @since 0.1.0
@@ -234,7 +239,7 @@ export interface TestHost {
  * - `name(name, answer)`: what DNS says of a name; hosts have their own names already. For programs that ask Effect's `Dns`
  *   the layer gives that too.
  * - `link(a, b, options)`: how the connections between two groups behave, in place of the layer's `defaults`; the last one
- *   counts, option by option. `bufferSize` is for new connections.
+ *   counts, option by option. What is under way stays as it was sent; `bufferSize` is for new connections.
  * - `rule(rule)`: what becomes of packets, see `NetworkRule`.
  * - `partition(a, b)`: loses everything between two groups (without `b`: between `a` and all others), also what is under way:
  *   connections stay and hang, dials time out. `repair(a, b)` ends it early, for all or for some of them.
@@ -245,6 +250,7 @@ export interface TestHost {
  * - `crash(host)`: the host is gone without a word until the scope ends or `bounce`. Its programs and listeners end; its
  *   peers' connections are half-open, and hear nothing; dials to it time out, its own fail with `Unreachable`. When it is up
  *   again, its programs start again, and what peers still send on old connections is answered by a reset.
+ *   A host that is down already stays down for as long as the first `crash` says.
  * - `bounce(host)`: up again; a host that is up crashes first.
  * - `events`: what happened, oldest first; `connections`: those of which an end is open, oldest first.
  * - `settle`: waits until nothing moves any more that needs no time.
@@ -355,7 +361,8 @@ const testNetwork = (network: MemoryNetwork, surroundings: Surroundings) => {
   const scoped = (begin: () => () => void) =>
     Effect.asVoid(Effect.acquireRelease(Effect.sync(begin), (end) => Effect.sync(end)))
   return TestNetwork.of({
-    host: (name, options) => Effect.sync(() => hostOf(network, network.hosts.add(name, options?.addresses), surroundings)),
+    host: (name, options) =>
+      Effect.sync(() => hostOf(network, network.hosts.add(name, options?.addresses), surroundings)),
     name: (name, answer) => scoped(() => network.hosts.answer(name, answer)),
     link: (a, b, options) => scoped(() => network.setLink(a, b, options)),
     rule: (rule) => scoped(() => network.addRule(rule)),

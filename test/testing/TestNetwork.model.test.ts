@@ -130,36 +130,48 @@ const run = (
         const pair = pairs.at(-1)
         switch (step.do) {
           case "dial":
-            return yield* advancing(connect)
+            yield* advancing(connect)
+            break
           case "write":
-            return pair?.[step.side].write(step.size)
+            pair?.[step.side].write(step.size)
+            break
           case "read":
-            return pair?.[step.side].take(step.size, pair.other(step.side))
+            pair?.[step.side].take(step.size, pair.other(step.side))
+            break
           case "end":
-            return void pair?.[step.side].duplex.end()
+            pair?.[step.side].duplex.end()
+            break
           case "destroy":
-            return void pair?.[step.side].duplex.destroy()
+            pair?.[step.side].duplex.destroy()
+            break
           case "reset": {
             const duplex = pair?.[step.side].duplex
-            return void (duplex instanceof MemoryDuplex && duplex.resetAndDestroy())
+            if (duplex instanceof MemoryDuplex) duplex.resetAndDestroy()
+            break
           }
           case "wait":
-            return yield* TestClock.adjust(step.millis)
+            yield* TestClock.adjust(step.millis)
+            break
           case "link":
             buffers.push(step.link.bufferSize)
-            return yield* network.link("client", "db", linkOptions(step.link))
+            yield* network.link("client", "db", linkOptions(step.link))
+            break
           case "partition":
           case "repair":
           case "hold":
           case "release":
-            return yield* network[step.do]("client", "db")
+            yield* network[step.do]("client", "db")
+            break
           case "crash":
-            return yield* network.crash(step.host)
+            yield* network.crash(step.host)
+            break
           case "bounce":
             yield* network.bounce(step.host)
-            return yield* listenAgain
+            yield* listenAgain
+            break
           case "resetAll":
-            return void (yield* network.resetAll)
+            yield* network.resetAll
+            break
         }
       })
     yield* advancing(connect)

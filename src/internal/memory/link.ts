@@ -16,7 +16,7 @@ export interface LinkOptions {
     | { readonly mean: Duration.Input; readonly deviation: Duration.Input }
     | ((random: () => number) => Duration.Input)
     | undefined
-  /** How many bytes a second go through. Default: no limit. */
+  /** How many bytes a second go through, for each connection and direction by itself. Default: no limit. */
   readonly bandwidth?: number | undefined
   /**
    * The most bytes that arrive in one piece, each in a turn of the event loop of its own; 1 is byte by byte, a range is a new
@@ -34,7 +34,10 @@ export interface LinkOptions {
    * set).
    */
   readonly bufferSize?: number | undefined
-  /** How many bytes a second the receiving end takes, however fast its program reads. Default: no limit. */
+  /**
+   * How many bytes a second the receiving end takes, however fast its program reads. What a reset leaves unread is taken at
+   * once. Default: no limit.
+   */
   readonly readRate?: number | undefined
 }
 

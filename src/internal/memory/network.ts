@@ -307,7 +307,8 @@ export class MemoryNetwork implements Surroundings {
     this.happened({ what: "start", from: host.name })
     this.changed()
     // a program may start others
-    for (const program of [...host.programs]) program.start()
+    const programs = [...host.programs]
+    for (const program of programs) program.start()
   }
 
   close(): void {
