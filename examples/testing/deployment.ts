@@ -26,6 +26,6 @@ export const deploy = Effect.fn("deploy")(function*(
   yield* Stream.run(archive, sftp.write(`/srv/releases/${release}.part`))
   yield* sftp.rename(`/srv/releases/${release}.part`, `/srv/releases/${release}`)
   const before = (yield* sftp.readLink("/srv/current")).replace("releases/", "")
-  const isUp = yield* use(release)
-  if (!isUp) yield* Effect.andThen(use(before), Effect.fail(new RolledBack({ release })))
+  const rollBack = Effect.andThen(use(before), Effect.fail(new RolledBack({ release })))
+  yield* Effect.flatMap(use(release), (isUp) => isUp ? Effect.void : rollBack)
 }, Effect.scoped)
