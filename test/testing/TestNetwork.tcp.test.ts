@@ -4,12 +4,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import type { Duplex } from "node:stream"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as NetworkRule from "../../src/testing/NetworkRule.ts"
 import * as TestNetwork from "../../src/testing/TestNetwork.ts"
-import { connected, read, readAll, resetByUs, turns, write } from "../support/streams.ts"
+import { connected, read, readAll, resetByUs, stuffed, turns, write } from "../support/streams.ts"
 
 const kibi = 1024
 
@@ -217,6 +218,7 @@ describe("a crash", () => {
     Effect.gen(function*() {
       const network = yield* TestNetwork.TestNetwork
       const { dialer } = yield* network.host("db")
+      const lasting = yield* Effect.scope
       const why = Effect.map(Effect.flip(dialer.dial("client:1")), ({ reason }) => reason._tag)
       yield* Effect.scoped(Effect.gen(function*() {
         yield* network.crash("db")
@@ -228,8 +230,21 @@ describe("a crash", () => {
         yield* network.crash("db")
         yield* network.bounce("db")
         assert.strictEqual(yield* why, "Refused")
+        yield* Scope.provide(network.crash("db"), lasting)
       }))
+      assert.strictEqual(yield* why, "Unreachable")
     }).pipe(on()))
+
+  it.effect("is found out by a writer whom a full buffer stops", () =>
+    Effect.gen(function*() {
+      const network = yield* TestNetwork.TestNetwork
+      const { client, server } = yield* connected(db)
+      const writing = yield* Effect.forkChild(write(client, Buffer.alloc(kibi)), { startImmediately: true })
+      yield* stuffed(server)
+      yield* network.bounce("db")
+      assert.strictEqual((yield* readAll(client)).ending, "ECONNRESET")
+      assert.strictEqual(yield* Fiber.join(writing), "ECANCELED")
+    }).pipe(on({ bufferSize: 3 })))
 })
 
 describe("an interrupted dial", () => {
