@@ -3,7 +3,6 @@ import { Effect, Schema, Stream } from "effect"
 import { Connection, Framing, TcpServer } from "hawser"
 import { NetworkRule, TestNetwork } from "hawser/testing"
 import { chat } from "./chat.ts"
-import { simulated } from "./simulated.ts"
 
 const members = ["ann", "bob", "cem"]
 const messages = 5
@@ -72,7 +71,10 @@ describe("a chat", () => {
         }
       }).pipe(
         Effect.provide(TcpServer.layer({ host: "chat", port: 6667 })),
-        simulated({ seed, defaults: { latency: { min: 0, max: latency }, fragment: { min: 1, max: 1 + fragment } } })
+        TestNetwork.simulated({
+          seed,
+          defaults: { latency: { min: 0, max: latency }, fragment: { min: 1, max: 1 + fragment } }
+        })
       ),
     { arbitrary: { runs: 100 }, timeout: 60_000 }
   )

@@ -3,7 +3,6 @@ import { Duration, Effect, Redacted, Stream } from "effect"
 import { Ssh } from "hawser"
 import { NetworkRule, TestNetwork, TestPeers } from "hawser/testing"
 import { deploy } from "./deployment.ts"
-import { simulated } from "./simulated.ts"
 
 /** A host that runs release 1, and on which a broken release does not start. */
 const host = Effect.gen(function*() {
@@ -31,7 +30,7 @@ const host = Effect.gen(function*() {
 const archive = (content: string) => Stream.make(Buffer.from(content))
 
 const test = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  effect.pipe(Effect.provide(Ssh.layer), simulated({ defaults: { latency: "20 millis" } }))
+  effect.pipe(Effect.provide(Ssh.layer), TestNetwork.simulated({ defaults: { latency: "20 millis" } }))
 
 describe("a deployment", () => {
   it.effect("makes the new release the current one", () =>

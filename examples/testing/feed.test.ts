@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Layer, Schedule, Stream } from "effect"
 import { Grpc, type GrpcChannel, GrpcSchema, GrpcServer } from "hawser"
 import { TestNetwork } from "hawser/testing"
-import { simulated } from "./simulated.ts"
 
 const schema = GrpcSchema.fromSource(`
   syntax = "proto3";
@@ -57,7 +56,7 @@ const test = <A, E, R>(body: Effect.Effect<A, E, R>) =>
     yield* host.start(Layer.launch(feed))
     yield* Effect.forkScoped(powerCut)
     return yield* body
-  }).pipe(simulated({ defaults: { latency: "10 millis" } }))
+  }).pipe(TestNetwork.simulated({ defaults: { latency: "10 millis" } }))
 
 describe("a feed whose server crashes half-way", () => {
   it.effect("breaks off when nothing answers any more, after all that had come", () =>

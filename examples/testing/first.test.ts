@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { Framing, TcpClient, TcpServer } from "hawser"
-import { simulated } from "./simulated.ts"
+import { TestNetwork } from "hawser/testing"
 
 /** What is tested: a server that answers each line in capitals. */
 const shout = TcpServer.TcpServer.use((server) =>
@@ -19,5 +19,5 @@ it.effect("shouts, however slowly and in however many pieces it is spoken to", (
     assert.strictEqual(yield* tcp.requestString("server:7000", "hello\n"), "HELLO\n")
   }).pipe(
     Effect.provide([TcpServer.layer({ host: "server", port: 7000 }), TcpClient.layer]),
-    simulated({ defaults: { latency: "2 seconds", fragment: 1 } })
+    TestNetwork.simulated({ defaults: { latency: "2 seconds", fragment: 1 } })
   ))

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Schedule } from "effect"
 import { TcpClient } from "hawser"
 import { NetworkRule, TestNetwork, TestPeers } from "hawser/testing"
-import { simulated } from "./simulated.ts"
 
 /** What is tested: up to five attempts, two seconds for each step of them, and pauses of 1, 2, 4 and 8 seconds between. */
 const priceOf = (item: string) =>
@@ -22,7 +21,7 @@ const prices = TestPeers.scripted({
 /** Seconds since the test began, as no time passes but the test's own. */
 const seconds = Effect.map(Clock.currentTimeMillis, (millis) => millis / 1000)
 
-const lan = simulated({ defaults: { latency: "50 millis" } })
+const lan = TestNetwork.simulated({ defaults: { latency: "50 millis" } })
 
 describe("asking for a price", () => {
   it.effect("takes a round trip for the connection and one for the answer", () =>

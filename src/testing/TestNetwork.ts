@@ -42,7 +42,7 @@
  * **Example** (A client that has to get over a partition)
  *
  * ```ts
- * import { Effect, Layer } from "effect"
+ * import { Effect } from "effect"
  * import { Connection, Listener, TcpClient } from "hawser"
  * import { TestNetwork } from "hawser/testing"
  *
@@ -56,12 +56,9 @@
  *   yield* client.write("ping\n")
  *   yield* Effect.forkChild(Effect.delay(network.repair("client", "db"), "3 seconds"))
  *   return yield* server.readLine() // "ping", three seconds later and however it was cut up
- * })
- *
- * const program = TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(test))).pipe(
- *   Effect.provide(TcpClient.layer.pipe(
- *     Layer.provideMerge(TestNetwork.layer({ seed: 42, defaults: { latency: "20 millis", fragment: 1 } }))
- *   ))
+ * }).pipe(
+ *   Effect.provide(TcpClient.layer),
+ *   TestNetwork.simulated({ seed: 42, defaults: { latency: "20 millis", fragment: 1 } })
  * )
  * ```
  *
@@ -461,3 +458,36 @@ const make = Effect.fnUntraced(function*(options: NetworkOptions) {
 export const layer = (
   options: NetworkOptions = {}
 ): Layer.Layer<Dialer.Dialer | Dns.Dns | Listener.Listener | TestNetwork> => Layer.effectContext(make(options))
+
+/**
+ * Runs a test on a network of its own, in simulated time: `run`, with a scope inside and the `layer` around. What the test
+ * opens is closed before the network looks for leaks.
+ *
+ * **Example** (A test in one pipe)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { TcpClient } from "hawser"
+ * import { TestNetwork, TestPeers } from "hawser/testing"
+ *
+ * const test = Effect.gen(function*() {
+ *   yield* TestPeers.echo({ address: "db:5432" })
+ *   const tcp = yield* TcpClient.TcpClient
+ *   return yield* tcp.requestString("db:5432", "ping\n")
+ * }).pipe(
+ *   Effect.provide(TcpClient.layer),
+ *   TestNetwork.simulated({ seed: 1, defaults: { latency: "20 millis" } })
+ * )
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const simulated = (options: NetworkOptions & RunOptions = {}) =>
+<A, E, R>(
+  test: Effect.Effect<A, E, R>
+): Effect.Effect<
+  A,
+  E | Stalled,
+  Exclude<Exclude<R, Scope.Scope>, Dialer.Dialer | Dns.Dns | Listener.Listener | TestNetwork>
+> => TestNetwork.use((network) => network.run(Effect.scoped(test), options)).pipe(Effect.provide(layer(options)))
