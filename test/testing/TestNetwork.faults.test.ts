@@ -48,7 +48,7 @@ for (const [name, begin, finish] of [["partition", "partition", "repair"], ["hol
       Effect.gen(function*() {
         const network = yield* TestNetwork.TestNetwork
         yield* network[begin]("a", ["b", "c"])
-        const hosts = yield* Effect.all(["a", "b", "c", "d"].map((host) => network.host(host)))
+        const hosts = yield* Effect.forEach(["a", "b", "c", "d"], (host) => network.host(host))
         const reached: Array<string> = []
         let port = 8000
         for (const from of hosts) {
@@ -229,8 +229,9 @@ const conversation = (seed: number) =>
 describe("TestNetwork.events", () => {
   it.effect("are the same in the same order for the same seed, and others for another", () =>
     Effect.gen(function*() {
-      const [one, again, other] = yield* Effect.all(
-        [1, 1, 2].map((seed) => Effect.provide(conversation(seed), TestClock.layer()))
+      const [one, again, other] = yield* Effect.forEach(
+        [1, 1, 2],
+        (seed) => Effect.provide(conversation(seed), TestClock.layer())
       )
       assert.deepStrictEqual(again, one)
       assert.notDeepEqual(other?.events, one?.events)
@@ -252,20 +253,14 @@ describe("TestNetwork.events", () => {
 })
 
 describe("TestNetwork leaks", () => {
-  const leaking = Effect.gen(function*() {
-    const { accept } = yield* Effect.scoped(Listener.Listener.use(({ bind }) =>
-      Effect.gen(function*() {
-        const bound = yield* bind(db)
-        yield* Effect.scoped(dial("db:5432"))
-        yield* Effect.callback<void>((resume) => {
-          // taken by nobody's scope
-          bound.receive({ ready: () => true, take: () => resume(Effect.void), closed: () => {} })
-        })
-        return bound
-      })
-    ))
-    return accept
-  })
+  /** A connection whose server's end was taken by nobody's scope, and whose listener is closed. */
+  const leaking = Effect.scoped(Effect.gen(function*() {
+    const bound = yield* Listener.Listener.use(({ bind }) => bind(db))
+    yield* Effect.scoped(dial("db:5432"))
+    yield* Effect.callback<void>((resume) => {
+      bound.receive({ ready: () => true, take: () => resume(Effect.void), closed: () => {} })
+    })
+  }))
 
   it.effect("are a defect that names what was left open", () =>
     Effect.gen(function*() {

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
@@ -232,8 +233,11 @@ const run = (
     }
   }).pipe(
     Effect.scoped,
-    Effect.provide(TestNetwork.layer({ seed: options.seed, defaults: linkOptions(options.link) })),
-    Effect.provide(TestClock.layer())
+    Effect.provide(
+      TestNetwork.layer({ seed: options.seed, defaults: linkOptions(options.link) }).pipe(
+        Layer.provideMerge(TestClock.layer())
+      )
+    )
   )
 
 const inputs = {

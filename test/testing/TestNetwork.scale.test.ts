@@ -27,7 +27,7 @@ const member = Effect.fnUntraced(function*(
     )
   )
   const tcp = Context.get(services, TcpClient.TcpClient)
-  return Effect.scoped(Effect.gen(function*() {
+  const asking = Effect.gen(function*() {
     const connections = yield* Effect.forEach(
       Array.from({ length: connectionsEach }, (_, index) => `host${(number + index + 1) % hosts}:7000`),
       (target) => tcp.connect(target),
@@ -36,7 +36,8 @@ const member = Effect.fnUntraced(function*(
     yield* connected
     yield* Effect.forEach(connections, (connection) => connection.write(`${host.name}\n`))
     for (const connection of connections) greeted(yield* connection.readLine())
-  }))
+  })
+  return { asking: Effect.scoped(asking) }
 })
 
 it.effect("a thousand hosts with ten thousand connections talk to each other", () =>
@@ -53,7 +54,12 @@ it.effect("a thousand hosts with ten thousand connections talk to each other", (
       const members = yield* Effect.forEach(Array.from({ length: hosts }, (_, number) => number), (number) =>
         Effect.flatMap(network.host(`host${number}`), (host) =>
           member(host, number, Effect.asVoid(connected), greeted)))
-      const talk = yield* Effect.forkChild(Effect.all(members, { concurrency: "unbounded" }))
+      const talk = yield* Effect.forkChild(Effect.all(
+        members.map(({ asking }) =>
+          asking
+        ),
+        { concurrency: "unbounded" }
+      ))
       yield* Deferred.await(everybody)
       assert.strictEqual((yield* network.connections).length, hosts * connectionsEach)
       yield* Fiber.join(talk)

@@ -401,7 +401,10 @@ describe("a program on a host", () => {
         yield* host.start(Effect.gen(function*() {
           yield* host.listener.bind("db:80")
           told.push("bound")
-          yield* Effect.onExit(Effect.never, () => Effect.delay(Effect.sync(() => void told.push("ended")), "1 second"))
+          return yield* Effect.onExit(
+            Effect.never,
+            () => Effect.delay(Effect.sync(() => void told.push("ended")), "1 second")
+          )
         }))
         yield* network.bounce("db")
         told.push("bounced")

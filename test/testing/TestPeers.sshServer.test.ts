@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { SshError } from "../../src/errors/SshError.ts"
+import { TcpError, Unknown } from "../../src/errors/TcpError.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
 import * as HostKeys from "../../src/services/HostKeys.ts"
 import * as Listener from "../../src/services/Listener.ts"
@@ -93,7 +94,7 @@ describeOnNetworks("TestPeers.sshServer", (test) => {
     Effect.gen(function*() {
       const { server, session } = yield* connected({
         exec: {
-          fail: () => Effect.fail(new Error("no disk")),
+          fail: () => Effect.fail(new TcpError({ reason: new Unknown({ detail: "no disk" }) })),
           "fail with text": () => Effect.fail("text"),
           die: () => Effect.die(new Error("a bug")),
           throw: () => {
