@@ -8,7 +8,7 @@ import * as Dialer from "../../src/services/Dialer.ts"
 import * as Listener from "../../src/services/Listener.ts"
 import * as NetworkRule from "../../src/testing/NetworkRule.ts"
 import * as TestNetwork from "../../src/testing/TestNetwork.ts"
-import { connected, read, readAll, write } from "../support/streams.ts"
+import { connected, read, readAll, turns, write } from "../support/streams.ts"
 
 const db = { host: "db", port: 5432 }
 
@@ -210,6 +210,25 @@ describe("a verdict on bytes", () => {
       assert.strictEqual(yield* write(client, "5"), "EPIPE")
       const { bytes } = yield* readAll(server)
       assert.strictEqual(String(bytes), "12")
+    }).pipe(on()))
+})
+
+describe("a connection that is ended on the way", () => {
+  // found by the property of gRPC's streams, seeds "more-2" (case 1462) and "grpcStreams-16" (case 993)
+  it.effect("ends for both, also when one of them is reset for what it goes on writing while the other has much to read", () =>
+    Effect.gen(function*() {
+      const network = yield* TestNetwork.TestNetwork
+      yield* rule(NetworkRule.when({ toServer: true, kind: "data" }, NetworkRule.endAt(2)))
+      const { client, server } = yield* connected(db)
+      yield* write(server, Buffer.alloc(500_000))
+      client.write("123")
+      yield* turns(3)
+      yield* write(server, "more")
+      const { bytes, ending } = yield* readAll(client)
+      assert.strictEqual(ending, "end")
+      assert.strictEqual(bytes.length, 500_000)
+      yield* network.settle
+      server.destroy()
     }).pipe(on()))
 })
 

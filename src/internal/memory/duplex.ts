@@ -141,7 +141,7 @@ export class MemoryDuplex extends Duplex implements End {
 
   /** Breaks the connection at this end, as a reset from the network does. */
   onReset(): void {
-    this.outgoing.drop()
+    this.outgoing.orphan()
     if (this.destroyed || this.isForgotten) return
     this.isForgotten = true
     this.road.happened("reset")

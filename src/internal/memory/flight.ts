@@ -112,6 +112,11 @@ export class Flight {
     this.ring.keep(this.arrived)
   }
 
+  /** The sender is gone and sends nothing again. Who has ended the connection on the way still tells the receiver. */
+  orphan(): void {
+    if (!this.cut) this.drop()
+  }
+
   /** Forgets what has arrived, and so much more, as nobody will read it. The sender goes on, as one who probes a closed window. */
   discard(more = 0): void {
     this.ring.skip(this.arrived + more)
