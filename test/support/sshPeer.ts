@@ -10,6 +10,7 @@ import type { CommandHandler, Running } from "../../src/internal/ssh/testServer/
 import type { Forwarding } from "../../src/internal/ssh/testServer/forwarding.ts"
 import * as Keys from "../../src/internal/ssh/testServer/keys.ts"
 import * as Login from "../../src/internal/ssh/testServer/login.ts"
+import type * as Model from "../../src/internal/ssh/testServer/model.ts"
 import * as Server from "../../src/internal/ssh/testServer/server.ts"
 import { serveFiles, type SftpOptions } from "../../src/internal/ssh/testServer/sftp.ts"
 import * as Dialer from "../../src/services/Dialer.ts"
@@ -21,7 +22,7 @@ import { type Host, program, shell } from "./sshPrograms.ts"
 /** How the server answers clients that want it to listen for them; `forbidden` says why, as OpenSSH does. */
 export type RemoteForwarding = "served" | "refused" | "forbidden" | "unanswered"
 
-export type { QuestionRound } from "../../src/internal/ssh/testServer/login.ts"
+export type { QuestionRound } from "../../src/internal/ssh/testServer/model.ts"
 
 /** Settings of the server. */
 export interface SshServerOptions {
@@ -42,7 +43,7 @@ export interface SshServerOptions {
   /** The new password that is accepted then; others are asked for again. Default: none is. */
   readonly newPassword?: string
   /** What is asked by keyboard-interactive, in rounds, with the answers that let in. Default: nothing, there is no such way. */
-  readonly questions?: ReadonlyArray<Login.QuestionRound>
+  readonly questions?: ReadonlyArray<Model.QuestionRound>
   /** Never answer a login. Default false. */
   readonly stallLogin?: boolean
   /** Runs commands that are none of the server's own. Default: they are refused. */
@@ -85,10 +86,10 @@ export interface SshServer {
 }
 
 /** A new key: the private part as a file holds it, the public part as a line of authorized_keys. */
-export const generateKey: (passphrase?: Redacted.Redacted) => Keys.KeyPair = Keys.generate
+export const generateKey: (passphrase?: Redacted.Redacted) => Model.KeyPair = Keys.generate
 
 /** A new host key of another type than `generateKey`'s. */
-export const generateEcdsaKey = (): Keys.KeyPair => Ssh2.utils.generateKeyPairSync("ecdsa", { bits: 256 })
+export const generateEcdsaKey = (): Model.KeyPair => Ssh2.utils.generateKeyPairSync("ecdsa", { bits: 256 })
 
 const { sendPacket } = createRequire(import.meta.url)("ssh2/lib/protocol/utils.js")
 

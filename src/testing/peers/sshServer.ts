@@ -16,6 +16,7 @@ import { fingerprint } from "../../internal/ssh/hostKeys/publicKey.ts"
 import type * as Command from "../../internal/ssh/testServer/command.ts"
 import * as Keys from "../../internal/ssh/testServer/keys.ts"
 import * as Login from "../../internal/ssh/testServer/login.ts"
+import type * as Model from "../../internal/ssh/testServer/model.ts"
 import * as Server from "../../internal/ssh/testServer/server.ts"
 import type { Decision } from "../../internal/ssh/testServer/session.ts"
 import { serveFiles } from "../../internal/ssh/testServer/sftp.ts"
@@ -80,7 +81,7 @@ export type SshCommands<R = never> = SshHandler<R> | Readonly<Record<string, Ssh
  * @category models
  * @since 0.1.0
  */
-export interface SshQuestions extends Login.QuestionRound {}
+export interface SshQuestions extends Model.QuestionRound {}
 
 /**
  * What an SSH server can be told.
@@ -140,7 +141,7 @@ export interface SshCommandRecord extends Command.CommandRequest {
  * @category models
  * @since 0.1.0
  */
-export interface SshLogin extends Login.Login {}
+export interface SshLogin extends Model.Login {}
 
 /**
  * An SSH server that is running.
@@ -319,7 +320,7 @@ export const sshServer: <R = never>(options?: SshServerOptions<R>) => Effect.Eff
  * @category models
  * @since 0.1.0
  */
-export interface SshKeyPair extends Keys.KeyPair {}
+export interface SshKeyPair extends Model.KeyPair {}
 
 /**
  * Makes a pair of Ed25519 keys, to log in with (`SshAuth.privateKey({ key })` and `publicKeys`) or to be a server's own.

@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 import type { Readable } from "node:stream"
 import { FakeDuplex } from "../../fakes/duplex.ts"
-import type { Ending } from "../testServer/channel.ts"
 import type { CommandStream } from "../testServer/command.ts"
+import type { Ending } from "../testServer/model.ts"
 
 type ExitArguments = readonly [code: number | null, signal?: string, dump?: boolean, description?: string]
 

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import { Duplex } from "node:stream"
 import type { ServerChannel } from "ssh2"
+import type { Ending } from "./model.ts"
 
 type Done = (error?: Error | null) => void
 
@@ -9,12 +10,6 @@ interface Write {
   readonly isError: boolean
   readonly done: Done
 }
-
-/** How a command ended: by itself, by a signal, or without a word of it. */
-export type Ending =
-  | { readonly code: number }
-  | { readonly signal: string; readonly coreDumped: boolean; readonly description: string }
-  | undefined
 
 /** What ssh2's types do not have. */
 interface Direction {

@@ -6,7 +6,7 @@ import type * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Duplex } from "node:stream"
-import type { Ending } from "./channel.ts"
+import type { Ending } from "./model.ts"
 
 /** How large a terminal is, in characters. */
 export interface WindowSize {

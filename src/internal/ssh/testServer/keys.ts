@@ -1,12 +1,7 @@
 import * as Redacted from "effect/Redacted"
 import type { ParsedKey } from "ssh2"
 import Ssh2 from "../ssh2.ts"
-
-/** A pair of keys: the private one as a file holds it, the public one as a line of `authorized_keys`. */
-export interface KeyPair {
-  readonly private: string
-  readonly public: string
-}
+import type { KeyPair } from "./model.ts"
 
 /** A new Ed25519 key. */
 export const generate = (passphrase?: Redacted.Redacted): KeyPair => {

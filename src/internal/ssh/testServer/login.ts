@@ -7,16 +7,7 @@ import type {
   PasswordAuthContext,
   PublicKeyAuthContext
 } from "ssh2"
-
-/** What is asked at once. */
-export interface QuestionRound {
-  /** The title above the questions. Default: none. */
-  readonly title?: string | undefined
-  /** What is said below it. Default: nothing. */
-  readonly instruction?: string | undefined
-  /** The questions, whether the answers may be shown while they are typed, and those that let in. */
-  readonly prompts: ReadonlyArray<{ readonly prompt: string; readonly echo: boolean; readonly answer: string }>
-}
+import type { Login, QuestionRound } from "./model.ts"
 
 /** Who may log in, and how. */
 export interface LoginOptions {
@@ -29,15 +20,6 @@ export interface LoginOptions {
   readonly questions?: ReadonlyArray<QuestionRound> | undefined
   /** Whether all of them are asked for, one after the other, instead of any. */
   readonly all: boolean
-}
-
-/** An attempt to log in. */
-export interface Login {
-  readonly user: string
-  /** How: `none`, `password`, `publickey`, `keyboard-interactive`, ... */
-  readonly method: string
-  /** Whether that let in, was refused, or was right and not enough. */
-  readonly outcome: "accepted" | "refused" | "partial"
 }
 
 type Method = "publickey" | "password" | "keyboard-interactive"
