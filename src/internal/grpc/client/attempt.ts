@@ -9,6 +9,7 @@ import { Code, ownStatus, resetName, type Status, statusOf, statusOfHttp, status
 import type { ClientStream } from "../wire/streams.ts"
 import type { Carrier } from "./connection.ts"
 import type { Exchange, Outcome } from "./exchange.ts"
+import { keepFor } from "./handles.ts"
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = Http2.constants
 
@@ -50,7 +51,10 @@ export class Attempt implements Exchange {
   /** Starts a call. Where that is not possible, nothing was sent. */
   static start(connection: Carrier, headers: OutgoingHeaders, maxReceiveSize: number): Attempt | Outcome {
     const stream = Result.try(() => connection.session.request(headers))
-    if (Result.isSuccess(stream)) return new Attempt(connection, stream.success, maxReceiveSize)
+    if (Result.isSuccess(stream)) {
+      keepFor(stream.success, connection.session)
+      return new Attempt(connection, stream.success, maxReceiveSize)
+    }
     const detail = stream.failure instanceof Error ? stream.failure.message : "unknown"
     // a session that is closing, or that has had all the streams there are
     return connection.session.closed || connection.session.destroyed || !connection.usable()
