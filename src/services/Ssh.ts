@@ -57,7 +57,6 @@ import * as Command from "../internal/proxy/command.ts"
 import * as Ssh2Auth from "../internal/ssh/auth/authentication.ts"
 import * as Ssh2Client from "../internal/ssh/client.ts"
 import type { Connection } from "../internal/ssh/connection.ts"
-import * as FakeCommands from "../internal/ssh/fake/commands.ts"
 import * as FakeConnection from "../internal/ssh/fake/connection.ts"
 import { memoryFiles } from "../internal/ssh/fake/files.ts"
 import { Observer } from "../internal/ssh/observe.ts"
@@ -68,6 +67,7 @@ import type {
   CommandHandler,
   CommandRequest
 } from "../internal/ssh/testServer/command.ts"
+import * as Handlers from "../internal/ssh/testServer/handlers.ts"
 import { serveFiles } from "../internal/ssh/testServer/sftp.ts"
 import { Dialer } from "./Dialer.ts"
 import * as HostKeys from "./HostKeys.ts"
@@ -279,7 +279,7 @@ export type TestAnswer = CommandAnswer
  * @category testing
  * @since 0.1.0
  */
-export type TestHandler<R = never> = FakeCommands.Handler<R>
+export type TestHandler<R = never> = Handlers.Handler<R>
 
 /**
  * Answers commands: one handler for all, or what each command line answers. Others are then not found, as in a shell (exit code
@@ -288,7 +288,7 @@ export type TestHandler<R = never> = FakeCommands.Handler<R>
  * @category testing
  * @since 0.1.0
  */
-export type TestCommands<R = never> = FakeCommands.Commands<R>
+export type TestCommands<R = never> = Handlers.Commands<R>
 
 /**
  * What servers do in a test. What a program uses and a test does not give is a defect that says so.
@@ -404,7 +404,7 @@ export const layerTest = <const H extends TestHandlers<unknown>>(
       const context = Context.omit(Scope.Scope)(yield* Effect.context())
       const clock = yield* Clock.Clock
       const memory = files === undefined ? undefined : memoryFiles(files, () => clock.currentTimeMillisUnsafe())
-      const command = FakeCommands.handlerOfAll(exec)
+      const command = Handlers.handlerOfAll(exec)
       const fork = yield* FiberSet.makeRuntime<never, void>()
       const run = (effect: Effect.Effect<void>) => {
         const fiber = fork(effect)
@@ -416,7 +416,7 @@ export const layerTest = <const H extends TestHandlers<unknown>>(
 
       const handlerOf = ({ command: name, kind }: CommandRequest): CommandHandler => {
         const handler = kind === "exec" ? command : kind === "shell" ? shell : subsystems[name]
-        if (handler !== undefined) return FakeCommands.provided(handler, context)
+        if (handler !== undefined) return Handlers.provided(handler, context)
         return memory === undefined ? dying(name) : serveFiles({ files: memory })
       }
       return over(Effect.fnUntraced(function*(settings) {

@@ -13,10 +13,7 @@ import { connected, read, readAll, turns, write } from "../support/streams.ts"
 const db = { host: "db", port: 5432 }
 
 /** A test on a network of its own, in simulated time. */
-const on = (options: TestNetwork.NetworkOptions = {}) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(effect))).pipe(
-    Effect.provide(TestNetwork.layer(options))
-  )
+const on = TestNetwork.simulated
 
 const rule = (rule: NetworkRule.NetworkRule) => TestNetwork.TestNetwork.use((network) => network.rule(rule))
 const now = Clock.currentTimeMillis

@@ -17,10 +17,7 @@ import { connected, echo, read, readAll, write } from "../support/streams.ts"
 const db = { host: "db", port: 5432 }
 
 /** A test on a network of its own, in simulated time. */
-const on = (options: TestNetwork.NetworkOptions = {}) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(effect))).pipe(
-    Effect.provide(TestNetwork.layer(options))
-  )
+const on = TestNetwork.simulated
 
 const now = Clock.currentTimeMillis
 const dial = (target: string) => Dialer.Dialer.use((dialer) => dialer.dial(target))

@@ -14,12 +14,7 @@ const db = { host: "db", port: 5432 }
 
 /** A test on a network of its own, in simulated time. */
 const on = (defaults: TestNetwork.LinkOptions, options: TestNetwork.NetworkOptions = {}) =>
-<A, E, R>(
-  effect: Effect.Effect<A, E, R>
-) =>
-  TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(effect))).pipe(
-    Effect.provide(TestNetwork.layer({ ...options, defaults }))
-  )
+  TestNetwork.simulated({ ...options, defaults })
 
 /** Everything that arrives, with the time at which it does. */
 const arrivals = (duplex: Duplex) =>

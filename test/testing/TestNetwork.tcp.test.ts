@@ -17,10 +17,7 @@ const kibi = 1024
 const db = { host: "db", port: 5432 }
 
 /** A test on a network of its own, in simulated time. */
-const on = (defaults: TestNetwork.LinkOptions = {}) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  TestNetwork.TestNetwork.use((network) => network.run(Effect.scoped(effect))).pipe(
-    Effect.provide(TestNetwork.layer({ defaults }))
-  )
+const on = (defaults: TestNetwork.LinkOptions = {}) => TestNetwork.simulated({ defaults })
 
 const now = Clock.currentTimeMillis
 const bind = Listener.Listener.use(({ bind }) => bind(db))

@@ -14,6 +14,7 @@ import type { TcpError } from "../../errors/TcpError.ts"
 import type { TlsConfigError } from "../../errors/TlsConfigError.ts"
 import { fingerprint } from "../../internal/ssh/hostKeys/publicKey.ts"
 import type * as Command from "../../internal/ssh/testServer/command.ts"
+import * as Handlers from "../../internal/ssh/testServer/handlers.ts"
 import * as Keys from "../../internal/ssh/testServer/keys.ts"
 import * as Login from "../../internal/ssh/testServer/login.ts"
 import type * as Model from "../../internal/ssh/testServer/model.ts"
@@ -169,39 +170,17 @@ export interface SshServerPeer extends Peer.Peer {
   readonly disconnect: Effect.Effect<void>
 }
 
-/** What a shell says of a command that is not there. */
-const notFound = ({ command }: SshCommand): SshAnswer => ({
-  stderr: `${/^\S*/.exec(command)?.[0] ?? ""}: command not found\n`,
-  code: 127
-})
-
-const handlerOf = <R>(answer: SshAnswer | SshHandler<R>): SshHandler<R> =>
-  typeof answer === "function" ? answer : () => answer
-
-const commandHandler = <R>(commands: SshCommands<R>): SshHandler<R> => {
-  if (typeof commands === "function") return commands
-  const known = new Map(Object.entries(commands))
-  return (command) => handlerOf(known.has(command.command) ? known.get(command.command) : notFound)(command)
-}
-
 /** What is done about a request, where the handlers have all that they need. */
 const decider = <R>(
   { exec, sftp, shell, subsystems = {} }: SshServerOptions<R>,
   files: Files.SshFiles,
   context: Context.Context<Exclude<R, Scope.Scope>>
 ) => {
-  const run = (handler: SshHandler<R> | undefined): Decision => {
-    if (handler === undefined) return "refuse"
-    return (command) => {
-      const answer = handler(command)
-      return Effect.isEffect(answer)
-        ? Effect.scoped(answer).pipe(Effect.provideContext(context))
-        : Effect.succeed(answer)
-    }
-  }
+  const run = (handler: SshHandler<R> | undefined): Decision =>
+    handler === undefined ? "refuse" : Handlers.provided(handler, context)
   const sftpOrRefuse: Decision = sftp === undefined ? "refuse" : serveFiles({ files: Files.servedTo(files) })
   const ofKind: Readonly<Record<Command.CommandRequest["kind"], (command: string) => Decision>> = {
-    exec: () => run(exec === undefined ? undefined : commandHandler(exec)),
+    exec: () => run(exec === undefined ? undefined : Handlers.handlerOfAll(exec)),
     shell: () => run(shell),
     subsystem: (name) =>
       Object.hasOwn(subsystems, name) ? run(subsystems[name]) : name === "sftp" ? sftpOrRefuse : "refuse"

@@ -1,8 +1,9 @@
 /** An SSH server for tests: ssh2's, whose commands are effects. Nothing of it runs on the machine. */
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import { cast } from "effect/Function"
 import type { Duplex } from "node:stream"
-import type { AuthContext, Connection, ParsedKey } from "ssh2"
+import type { AuthContext, Connection, EncryptedPrivateKey, ParsedKey } from "ssh2"
 import { inOnePiece } from "../identification.ts"
 import Ssh2 from "../ssh2.ts"
 import type { CommandRequest, Running } from "./command.ts"
@@ -74,14 +75,13 @@ export const serve = (options: ServerOptions, duplex: Duplex): Effect.Effect<voi
       duplex.once("close", closed).once("end", () => duplex.end())
       inOnePiece(duplex)
       // its types do not know that it takes keys that have been parsed, and streams that are no sockets
-      const hostKeys: ReadonlyArray<any> = options.hostKeys.map((key) => ({ key }))
-      const settings = { hostKeys: [...hostKeys], keepaliveInterval: never }
+      const hostKeys = options.hostKeys.map((key): EncryptedPrivateKey => cast({ key }))
+      const settings = { hostKeys, keepaliveInterval: never }
       const server = new Ssh2.Server(
         options.banner === undefined ? settings : { ...settings, banner: options.banner },
         welcome
       )
-      const socket: any = duplex
-      server.injectSocket(socket)
+      server.injectSocket(cast(duplex))
       if (duplex.closed) closed()
       return Effect.sync(() => {
         duplex.off("close", closed).destroy()

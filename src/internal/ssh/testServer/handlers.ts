@@ -1,7 +1,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Command, CommandAnswer, CommandHandler } from "../testServer/command.ts"
+import type { Command, CommandAnswer, CommandHandler } from "./command.ts"
 
 /** Answers a command: at once, or with an effect. */
 export type Handler<R = never> = (command: Command) => CommandAnswer | Effect.Effect<CommandAnswer, unknown, R>
