@@ -67,6 +67,15 @@ export const samples: ReadonlyArray<Sample> = [
     title: "Match final",
     config: "HostName web.example.com\nMatch final host *.example.com\n Port 5\nMatch final\n User late\n"
   },
+  {
+    title: "Host in the second pass is about the name that was found out",
+    config: "Host web\n SendEnv A\n HostName %h.example.com\nHost *.example.com\n Port 5\nMatch final\n User late\n"
+  },
+  {
+    title: "Host in an included file in the second pass",
+    config: "Host web\nInclude {dir}/one {dir}/two\n",
+    files: { one: "  SendEnv A B\n  HostName %h.example.com", two: "Match final host alias" }
+  },
   { title: "Match final sees what comes later", config: "Match final user bob\n Port 5\nUser bob\n" },
   { title: "Match final all", config: "Match final all\n Port 5\nSendEnv A\n" },
   { title: "Match canonical", config: "Match canonical all\n Port 5\n" },

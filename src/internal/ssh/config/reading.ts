@@ -54,6 +54,8 @@ interface Reading {
   /** Whether it applies where it begins; a file that is included where nothing applies is only checked for mistakes. */
   readonly active: boolean
   readonly depth: number
+  /** What `Host` is about: the host as it was asked for, and its own name where that has been found out. */
+  readonly host: string
   /** Whether it is read for the second time. */
   readonly final: boolean
 }
@@ -161,7 +163,7 @@ const readFile: (
       const { keyword, words } = line
       if (keyword === "host") {
         if (words.includes("")) return yield* invalid(place)("a word is empty")
-        active = reading.active && matchesAny(question.host, words)
+        active = reading.active && matchesAny(reading.host, words)
         continue
       }
       if (keyword === "match") {
@@ -205,9 +207,12 @@ const readIfThere = (file: string, question: Question, reading: Reading) =>
     (isThere) => isThere ? readFile(file, question, reading) : Effect.succeed({ wantsFinal: false })
   )
 
-/** Reads the given file, or else the user's and that of the whole system. */
-export const readAll = Effect.fnUntraced(function*(question: Question, configFile: string | undefined, final: boolean) {
-  const start = { active: true, depth: 0, final }
+/**
+ * Reads the given file, or else the user's and that of the whole system; for the second time where the host's own name has
+ * been found out.
+ */
+export const readAll = Effect.fnUntraced(function*(question: Question, configFile?: string, hostname?: string) {
+  const start = { active: true, depth: 0, host: hostname ?? question.host, final: hostname !== undefined }
   const { machine } = question
   if (configFile !== undefined) {
     const file = Result.getOrElse(Tokens.expandHome(configFile, machine), () => configFile)

@@ -52,7 +52,7 @@ const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) 
     tokens: () => currentTokens(values, host, machine),
     exec: options.matchExec === true ? (command) => succeeds(command, machine.environment) : undefined
   }
-  const { wantsFinal } = yield* Reading.readAll(question, options.configFile, false)
+  const { wantsFinal } = yield* Reading.readAll(question, options.configFile)
   const { place = given } = values.get("hostname") ?? {}
   const invalid = (detail: string) => new ConfigInvalid({ ...place, detail })
   const tokens = yield* Effect.mapError(Effect.fromResult(question.tokens()), invalid)
@@ -60,7 +60,7 @@ const read = Effect.fnUntraced(function*(host: string, options: ResolveOptions) 
   if (!isSafeHost(hostname)) return yield* invalid(`"${hostname}" is no name of a host`)
   // what is expanded once must not be again
   values.set("hostname", { values: [hostname.replaceAll("%", "%%")], place })
-  if (wantsFinal) yield* Reading.readAll(question, options.configFile, true)
+  if (wantsFinal) yield* Reading.readAll(question, options.configFile, hostname)
   return question
 })
 
