@@ -403,9 +403,10 @@ const describe = ({ client, from, number, server, target, to }: Connection): Ope
 })
 
 /** What was done wrong on the network, by the end of a test that has succeeded. */
-const mistake = Effect.fnUntraced(function*(network: MemoryNetwork, activity: Activity) {
+const mistake = Effect.fnUntraced(function*(network: MemoryNetwork, activity: Activity, leaks: "fail" | "ignore") {
   const { fault } = network.rules
   if (fault !== undefined) return new Error("a network rule has thrown", { cause: fault.cause })
+  if (leaks === "ignore") return undefined
   if (network.leaks().length > 0) yield* activity.settled
   const left = network.leaks().map(describe).map(({ from, open, target }) =>
     `${target} from ${from} (${open.join(" and ")})`
@@ -416,9 +417,12 @@ const mistake = Effect.fnUntraced(function*(network: MemoryNetwork, activity: Ac
 /** Ends the network. */
 const end = (network: MemoryNetwork, activity: Activity, leaks: "fail" | "ignore", exit: Exit.Exit<unknown, unknown>) =>
   Effect.ensuring(
-    leaks === "ignore" || Exit.isFailure(exit)
+    Exit.isFailure(exit)
       ? Effect.void
-      : Effect.flatMap(mistake(network, activity), (found) => found === undefined ? Effect.void : Effect.die(found)),
+      : Effect.flatMap(
+        mistake(network, activity, leaks),
+        (found) => found === undefined ? Effect.void : Effect.die(found)
+      ),
     Effect.sync(() => network.close())
   )
 

@@ -319,8 +319,10 @@ describe("rules", () => {
           throw new Error("a mistake")
         }),
         connected(db)
-      ).pipe(on())
-      const exit = yield* Effect.exit(broken)
-      assert.include(String(Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit), "a network rule has thrown")
+      )
+      for (const leaks of ["fail", "ignore"] as const) {
+        const exit = yield* Effect.exit(broken.pipe(on({ leaks })))
+        assert.include(String(Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit), "a network rule has thrown")
+      }
     }))
 })
